@@ -1,0 +1,148 @@
+"""The two C programs: compiled on the spot, and the load generator driven from Python.
+
+Owns the command line and the JSON of ``load``, and its exit codes turned into :class:`BenchmarkError`.
+Knows neither servers nor scenarios: it is given a protocol and a port.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+SOURCES = Path(__file__).resolve().parent
+TIME_LIMIT_SECONDS = 120
+"""Of one run of the load generator, the longest of which takes about 15 s."""
+
+
+class BenchmarkError(Exception):
+    """One measurement failed; the run goes on without it and says so in the end."""
+
+
+class CompilerMissing(Exception):
+    """Nothing can be measured."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the load generator saw; a latency is the round trip of a window."""
+
+    messages: int
+    seconds: float
+    rate: float
+    p50_us: float
+    p99_us: float
+    max_us: float
+
+
+def compile_program(name: str, directory: Path) -> Path:
+    """Compile ``name``.c into ``directory``; raises CompilerMissing where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise CompilerMissing("no C compiler; install one, for example: apt install gcc libc6-dev")
+    program = directory / name
+    command = [compiler, "-O2", "-o", str(program), str(SOURCES / f"{name}.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompilerMissing(f"{name}.c does not compile (are the C library's headers installed?)\n{done.stderr}")
+    return program
+
+
+class Load:
+    """The compiled load generator."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    def run(
+        self,
+        protocol: str,
+        operation: str,
+        port: int,
+        *,
+        connections: int,
+        window: int,
+        messages: int = 0,
+        seconds: float = 0,
+    ) -> Outcome:
+        """Send ``messages``, or for ``seconds``, whatever ends first (0: no limit); every reply is checked."""
+        command = self._command(protocol, operation, port, connections=connections, window=window)
+        command += ["--messages", str(messages), "--seconds", str(seconds), "--limit", str(TIME_LIMIT_SECONDS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchmarkError(_reason(done.returncode, done.stderr))
+        return Outcome(**json.loads(done.stdout))
+
+    @contextmanager
+    def idle(self, protocol: str, port: int, *, connections: int) -> Iterator[IdleConnections]:
+        """Hold so many connections open; each of them has been answered once."""
+        with self._attached(self._command(protocol, "idle", port, connections=connections, window=1)) as process:
+            _read_line(process)
+            yield IdleConnections(process)
+
+    @contextmanager
+    def flood(self, protocol: str, port: int, *, window: int) -> Iterator[Flood]:
+        """One connection that sends publishes and consumes without ever waiting for a reply."""
+        with self._attached(self._command(protocol, "flood", port, connections=1, window=window)) as process:
+            _read_line(process)
+            yield Flood(process)
+
+    def _command(self, protocol: str, operation: str, port: int, *, connections: int, window: int) -> list[str]:
+        command = [str(self._program), protocol, operation, "--port", str(port)]
+        return [*command, "--connections", str(connections), "--window", str(window)]
+
+    @contextmanager
+    def _attached(self, command: list[str]) -> Iterator[subprocess.Popen[str]]:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+class IdleConnections:
+    """The load generator while it holds connections open."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def probe(self) -> float:
+        """Microseconds from the connect of one more connection to the server's first answer."""
+        _stream(self._process.stdin).write("\n")
+        _stream(self._process.stdin).flush()
+        return float(json.loads(_read_line(self._process))["microseconds"])
+
+
+class Flood:
+    """The load generator while it floods."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def stop(self) -> float:
+        """End the flood; the commands a second that the server answered it."""
+        _stream(self._process.stdin).close()
+        return float(json.loads(_read_line(self._process))["rate"])
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None, "the process was started with a pipe"
+    return stream
+
+
+def _read_line(process: subprocess.Popen[str]) -> str:
+    line = _stream(process.stdout).readline()
+    if not line:
+        raise BenchmarkError(_reason(process.wait(), _stream(process.stderr).read()))
+    return line
+
+
+def _reason(code: int, stderr: str) -> str:
+    return stderr.strip() or f"the load generator ended with exit code {code}"

@@ -1,0 +1,180 @@
+"""The scenarios: what is done to a fresh server, and the figures that come of it.
+
+A scenario is a name and a function from (bench, server) to figures by name. Each run starts its own server, so that no
+server carries anything over from one measurement to the next, and its queue is empty again after each: what was
+published is consumed, to the last message.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from programs import Load, Outcome
+from servers import Running, Server
+
+Figures = dict[str, float]
+
+CONNECTIONS = (1, 8, 64, 512)
+WINDOWS = (10, 100, 1000)
+PIPELINED_CONNECTIONS = 8
+FLOOD_WINDOW = 1000
+PROBES = 20
+STARTS = 3
+SPARE_FILES = 200
+"""File numbers that a server or the load generator needs besides its connections."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    seconds: float
+    """Of one throughput measurement, and of the fairness one."""
+    warm_up_seconds: float
+    most_queued: int
+    """Messages; a faster server is measured several times over instead of being made to hold more."""
+    burst_messages: int
+    single_messages: int
+    idle_connections: int
+
+
+FULL = Sizes(1.0, 0.1, 4_000_000, 1_000_000, 300_000, 10_000)
+QUICK = Sizes(0.1, 0.02, 1_000_000, 200_000, 30_000, 1_000)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every scenario needs."""
+
+    load: Load
+    sizes: Sizes
+    directory: Path
+    idle_connections: int
+    """The sizes' number, or as many as the limit on open files allows."""
+
+    @classmethod
+    def prepare(cls, load: Load, sizes: Sizes, directory: Path) -> Bench:
+        """Raises this process's limit on open files, which the servers and the load generator inherit."""
+        return cls(load, sizes, directory, min(sizes.idle_connections, _raise_file_limit(sizes) - SPARE_FILES))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    run: Callable[[Bench, Server], Figures]
+    needs_storage: bool = False
+
+    def fits(self, server: Server) -> bool:
+        return server.stores or not self.needs_storage
+
+
+def list_scenarios() -> list[Scenario]:
+    """In the order of the report."""
+    return [
+        *(Scenario(f"one-at-a-time-{n}", partial(_measure_rates, connections=n, window=1)) for n in CONNECTIONS),
+        *(
+            Scenario(f"pipelined-{n}", partial(_measure_rates, connections=PIPELINED_CONNECTIONS, window=n))
+            for n in WINDOWS
+        ),
+        Scenario("memory-burst", partial(_measure_queue_memory, connections=8, window=1000), needs_storage=True),
+        Scenario("memory-single", partial(_measure_queue_memory, connections=64, window=1), needs_storage=True),
+        Scenario("idle", _measure_idle),
+        Scenario("fairness", _measure_fairness),
+        Scenario("start", _measure_start),
+    ]
+
+
+def _measure_rates(bench: Bench, server: Server, *, connections: int, window: int) -> Figures:
+    with server.running(bench.directory) as running:
+        list(_cycles(bench, running, connections, window, bench.sizes.warm_up_seconds))
+        cycles = list(_cycles(bench, running, connections, window, bench.sizes.seconds))
+    figures: Figures = {}
+    for operation, outcomes in zip(("publish", "consume"), zip(*cycles, strict=True), strict=True):
+        figures[f"{operation}_rate"] = sum(o.messages for o in outcomes) / sum(o.seconds for o in outcomes)
+        figures[f"{operation}_p50_us"] = median(o.p50_us for o in outcomes)
+        figures[f"{operation}_p99_us"] = median(o.p99_us for o in outcomes)
+    return figures
+
+
+def _cycles(
+    bench: Bench, running: Running, connections: int, window: int, seconds: float
+) -> Iterator[tuple[Outcome, Outcome]]:
+    """Publish, then consume exactly that much: gstream is silent when nothing is left, and nothing may accumulate."""
+    run = partial(bench.load.run, running.server.protocol, port=running.port, connections=connections, window=window)
+    spent = 0.0
+    while spent < seconds / 2:
+        published = run("publish", messages=bench.sizes.most_queued, seconds=seconds)
+        consumed = run("consume", messages=published.messages)
+        spent += published.seconds
+        yield published, consumed
+
+
+def _measure_queue_memory(bench: Bench, server: Server, *, connections: int, window: int) -> Figures:
+    messages = bench.sizes.burst_messages if window > 1 else bench.sizes.single_messages
+    with server.running(bench.directory) as running:
+        run = partial(bench.load.run, server.protocol, port=running.port, connections=connections, window=window)
+        # The first touch of buffers and code is not the messages' memory. One window each, and no more: what an
+        # allocator keeps of messages that were consumed would hide that much of the growth.
+        run("publish", messages=connections * window)
+        run("consume", messages=connections * window)
+        before = running.rss_bytes()
+        run("publish", messages=messages)
+        return {"bytes_per_message": (running.rss_bytes() - before) / messages}
+
+
+def _measure_idle(bench: Bench, server: Server) -> Figures:
+    count = bench.idle_connections
+    with server.running(bench.directory) as running:
+        with bench.load.idle(server.protocol, running.port, connections=1) as connection:
+            connection.probe()
+        before = running.rss_bytes()
+        with bench.load.idle(server.protocol, running.port, connections=count) as connection:
+            after = running.rss_bytes()
+            answers = [connection.probe() for _ in range(PROBES)]
+    return {
+        "connections": count,
+        "bytes_per_connection": (after - before) / count,
+        "answer_median_us": median(answers),
+        "answer_max_us": max(answers),
+    }
+
+
+def _measure_fairness(bench: Bench, server: Server) -> Figures:
+    """The victim only publishes: were it to consume, the flood's consumes would find too little and wait for ever."""
+    with server.running(bench.directory) as running:
+        victim = partial(bench.load.run, server.protocol, "publish", running.port, connections=1, window=1)
+        alone = victim(seconds=bench.sizes.seconds)
+        with bench.load.flood(server.protocol, running.port, window=FLOOD_WINDOW) as flood:
+            beside = victim(seconds=bench.sizes.seconds)
+            flood_rate = flood.stop()
+    return {
+        "alone_p50_us": alone.p50_us,
+        "alone_p99_us": alone.p99_us,
+        "beside_p50_us": beside.p50_us,
+        "beside_p99_us": beside.p99_us,
+        "beside_max_us": beside.max_us,
+        "beside_rate": beside.rate,
+        "flood_rate": flood_rate,
+    }
+
+
+def _measure_start(bench: Bench, server: Server) -> Figures:
+    seconds = []
+    for _ in range(STARTS):
+        with server.running(bench.directory) as running:
+            seconds.append(running.start_seconds)
+    return {"start_ms": median(seconds) * 1000}
+
+
+def _raise_file_limit(sizes: Sizes) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sizes.idle_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else soft

@@ -1,0 +1,77 @@
+"""A batch: messages that are stored and handed on together.
+
+Its bodies are *packed lines*: one bytes object in which every body is followed by one LF. A run of published lines
+arrives in that form and a run of consumed ones leaves in it, so the work is done by ``bytes`` methods on the whole
+run and no Python object is made for a message (18 bytes for a 17-byte message, where an object each costs 60 and up).
+A body therefore never holds LF; it may hold anything else.
+
+Knows no socket, no group and no storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["LF", "Batch", "lines_end"]
+
+LF = b"\n"
+
+
+class Batch:
+    """Consecutive messages.
+
+    offset: the first message's place in its log, from 0.
+    count: how many messages, at least 1.
+    data: their packed lines; exactly ``count`` LFs, the last byte is one.
+    """
+
+    __slots__ = ("count", "data", "offset")
+
+    def __init__(self, offset: int, count: int, data: bytes) -> None:
+        self.offset = offset
+        self.count = count
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.offset}+{self.count}, {len(self.data)} bytes>"
+
+    def bodies(self) -> Iterator[bytes]:
+        """The messages' bodies, in order."""
+        lines = self.data.split(LF)
+        lines.pop()  # what stands behind the last LF: nothing
+        return iter(lines)
+
+    def split(self, count: int) -> tuple[Batch, Batch]:
+        """The first ``count`` messages and the others; both sides must have at least one."""
+        assert 0 < count < self.count
+        end = lines_end(self.data, 0, len(self.data), count, self.count)
+        return Batch(self.offset, count, self.data[:end]), Batch(
+            self.offset + count, self.count - count, self.data[end:]
+        )
+
+
+def lines_end(data: bytes | bytearray, start: int, stop: int, count: int, available: int) -> int:
+    """The position behind the ``count``-th LF of ``data[start:stop]``, which has ``available`` of them.
+
+    Interpolates: lines of about equal length are found with one ``count`` over the bytes before the result
+    (6 us a 1000 lines of 18 bytes), where splitting would make an object for each line.
+    """
+    if count == available:
+        return stop
+    while count > 4:
+        step = max(1, (stop - start) * count // available)
+        found = data.count(LF, start, start + step)
+        while found > count:  # shorter lines come first: look nearer
+            step //= 2
+            found = data.count(LF, start, start + step)
+        if found:
+            start = data.rfind(LF, start, start + step) + 1
+        else:  # a long line comes first
+            start = data.find(LF, start) + 1
+            found = 1
+        count -= found
+        available -= found
+    while count:
+        start = data.find(LF, start, stop) + 1
+        count -= 1
+    return start

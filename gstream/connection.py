@@ -1,0 +1,255 @@
+"""One client's socket, read and written fast and fairly. Owned by one greenlet; knows bytes, no commands.
+
+Strategy (each point measured, see docs/benchmarks.md):
+
+- One read watcher, started once and stopped only while the greenlet waits for something else: gevent's own ``recv``
+  tries, fails, and starts and stops a watcher for every message.
+- One receive buffer for all connections of the hub: what was received is copied out before anybody else runs.
+- One ``recv`` a turn of the event loop, so a client that never stops sending gets one buffer's worth and then waits
+  for all others.
+- ``send``, and a write watcher only for what the kernel did not take.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+from gevent import getcurrent, get_hub
+
+from gstream.telnet import IAC
+
+__all__ = ["RECEIVE_BYTES", "ClientGone", "Connection"]
+
+RECEIVE_BYTES = 256 * 1024
+"""How much is read at once: 14,000 short messages, about a millisecond of work."""
+
+FLUSH_BYTES = 64 * 1024
+"""Replies are written out when this much has gathered, however many more are to come."""
+
+LINGER_SECONDS = 1.0
+"""How long a closed connection is still read from, and its last reply's acknowledgement awaited."""
+
+_ONE_TURN_SECONDS = 1e-6  # a timer, unlike sleep(0), lets the loop look at the sockets first
+_READ, _WRITE = 1, 2
+
+
+class ClientGone(Exception):
+    """The client cannot be written to any more."""
+
+
+class Connection:
+    """A connected, non-blocking stream socket, used by the greenlet that makes this object.
+
+    sock: taken over, closed by :meth:`close`.
+    buffer: the receive buffer, shared by all connections of this hub.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_confirmed",
+        "_greenlet",
+        "_heard",
+        "_hub",
+        "_is_tcp",
+        "_out",
+        "_out_bytes",
+        "_readable",
+        "_reading",
+        "_reset",
+        "_sent",
+        "_shut",
+        "_sock",
+        "ended",
+    )
+
+    def __init__(self, sock: socket.socket, buffer: memoryview) -> None:
+        self._sock = sock
+        self._buffer = buffer
+        self._hub = get_hub()
+        self._greenlet = getcurrent()
+        self._is_tcp = sock.family != socket.AF_UNIX
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._sent = 0  # bytes that the kernel took, since the beginning
+        self._heard = 0  # _sent when the client last sent something
+        self._confirmed = 0  # bytes known to have arrived
+        self._reading = False
+        self._reset = False
+        self._shut = False
+        self.ended = False
+        """The client has closed its sending side, or is gone."""
+        self._readable = self._hub.loop.io(sock.fileno(), _READ)
+        self._readable.start(self._greenlet.switch)
+
+    # --- reading
+
+    def read(self) -> bytes | None:
+        """What the client sent next; b"" once it has ended; None after :meth:`wake` when it sent nothing."""
+        self._reading = True
+        self._hub.switch()
+        self._reading = False
+        try:
+            size = self._sock.recv_into(self._buffer)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self._reset = True
+            size = 0
+        if size:
+            self._heard = self._sent
+        else:
+            self.ended = True
+        return bytes(self._buffer[:size])
+
+    def wake(self) -> None:
+        """Make a :meth:`read` that is under way return. From another greenlet."""
+        self._hub.loop.run_callback(self._switch_if_reading)
+
+    def _switch_if_reading(self) -> None:
+        if self._reading:
+            self._greenlet.switch()
+
+    @contextmanager
+    def watching(self, on_input: Callable[[bool], None]) -> Iterator[None]:
+        """While the greenlet waits for something else: ``on_input(ended)`` is called from the hub, once, when the
+        client ends (True) or interrupts with telnet's Ctrl-C (False). Other input stays in the kernel."""
+
+        def peek() -> None:
+            self._readable.stop()
+            try:
+                first = self._sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                self._readable.start(peek)
+                return
+            except OSError:
+                self._reset = True
+                first = b""
+            if not first:
+                on_input(True)
+            elif first[0] == IAC:
+                on_input(False)
+
+        self._readable.stop()
+        self._readable.start(peek)
+        try:
+            yield
+        finally:
+            self._readable.stop()
+            self._readable.start(self._greenlet.switch)
+
+    def pause(self) -> None:
+        """Let all others have a turn."""
+        self._readable.stop()
+        try:
+            gevent.sleep(_ONE_TURN_SECONDS)
+        finally:
+            self._readable.start(self._greenlet.switch)
+
+    # --- writing
+
+    @property
+    def place(self) -> int:
+        """Where in the stream of replies the next one starts."""
+        return self._sent + self._out_bytes
+
+    def write(self, data: bytes) -> None:
+        """Queue a reply. Blocks only when many have gathered. Raises ClientGone."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything queued to the kernel. Raises ClientGone."""
+        out = self._out
+        if not out:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        size = self._send(data)
+        if size < len(data):
+            self._send_slowly(memoryview(data)[size:])
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            size = self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._reset = True
+            raise ClientGone from error
+        self._sent += size
+        return size
+
+    def _send_slowly(self, data: memoryview) -> None:
+        self._readable.stop()
+        writable = self._hub.loop.io(self._sock.fileno(), _WRITE)
+        try:
+            while data:
+                self._hub.wait(writable)
+                data = data[self._send(data) :]
+        finally:
+            writable.close()
+            self._readable.start(self._greenlet.switch)
+
+    # --- the end
+
+    def arrived(self) -> int:
+        """How many bytes of the replies are known to have arrived: acknowledged by the client's TCP, or, on a unix
+        socket, read by the client.
+
+        After a reset only what the client had before it last sent something counts: a client that closes without
+        having read everything resets, and its kernel may have acknowledged what it never saw.
+        """
+        unacknowledged = self._unacknowledged()
+        if self._is_tcp:
+            self._confirmed = self._sent - unacknowledged
+        elif not unacknowledged:
+            self._confirmed = self._sent
+        return min(self._confirmed, self._heard) if self._reset else self._confirmed
+
+    def _unacknowledged(self) -> int:
+        """Bytes of replies in the kernel's send queue; on a unix socket any number above 0 means some (unix(7))."""
+        queued = bytearray(4)
+        try:
+            fcntl.ioctl(self._sock, termios.TIOCOUTQ, queued)
+        except OSError:  # not known on this system: what was sent counts as arrived
+            return 0
+        # Linux counts the FIN as a byte (tcp_ioctl: write_seq - snd_una).
+        return max(0, int.from_bytes(queued, "little") - self._shut)
+
+    def finish(self, *, until_arrived: bool) -> None:
+        """Close in a way that loses no reply: shut the sending side, read on until the client closes too, and, if
+        asked, wait until its TCP has acknowledged everything; in all no longer than LINGER_SECONDS.
+
+        Closing while the client still sends would reset the connection, and a reset can overtake the last reply.
+        """
+        self.flush()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._reset = True
+            return
+        self._shut = True
+        with gevent.Timeout(LINGER_SECONDS, False):
+            while not self.ended:
+                self.read()
+            self._readable.stop()
+            delay = 0.001
+            while until_arrived and not self._reset and self._unacknowledged():
+                gevent.sleep(delay)
+                delay = min(2 * delay, 0.05)
+                self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def close(self) -> None:
+        """Free the socket, at once."""
+        self._reading = False
+        self._readable.stop()
+        self._readable.close()
+        self._sock.close()

@@ -1,0 +1,104 @@
+"""Every error gstream raises on purpose; whatever else is raised is a bug.
+
+GstreamError
+├── ReplyError              answered with ``- code text``; the connection stays open and in step
+│   ├── UnknownCommandError   unknown
+│   ├── ArgumentError         args
+│   ├── TooBigError           toobig
+│   ├── FullError             full
+│   └── InternalError         internal
+├── ConfigError             a setting that cannot be used: one line, exit 2
+├── ListenError             an address that cannot be listened on: one line, exit 2
+└── ClientError             what a client of a server meets
+    ├── ServerUnreachableError  nothing listens there
+    ├── DisconnectedError       the server closed, or did not answer in time
+    └── RefusedError            the server answered ``- code text``
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ArgumentError",
+    "ClientError",
+    "ConfigError",
+    "DisconnectedError",
+    "FullError",
+    "GstreamError",
+    "InternalError",
+    "ListenError",
+    "RefusedError",
+    "ReplyError",
+    "ServerUnreachableError",
+    "TooBigError",
+    "UnknownCommandError",
+]
+
+
+class GstreamError(Exception):
+    """The root of the tree."""
+
+
+class ReplyError(GstreamError):
+    """A command that failed. ``code`` is the stable word of the error line, ``str(error)`` its text."""
+
+    code: ClassVar[str]
+
+
+class UnknownCommandError(ReplyError):
+    """A line that is no command."""
+
+    code = "unknown"
+
+
+class ArgumentError(ReplyError):
+    """A command whose argument cannot be understood."""
+
+    code = "args"
+
+
+class TooBigError(ReplyError):
+    """A line longer than ``max_message_bytes``; it was skipped to its end."""
+
+    code = "toobig"
+
+
+class FullError(ReplyError):
+    """There is no room: the message was not stored, or the connection not taken."""
+
+    code = "full"
+
+
+class InternalError(ReplyError):
+    """A bug in the server; its log has the traceback."""
+
+    code = "internal"
+
+
+class ConfigError(GstreamError):
+    """A setting that cannot be used."""
+
+
+class ListenError(GstreamError):
+    """An address that cannot be listened on."""
+
+
+class ClientError(GstreamError):
+    """What a client of a server meets."""
+
+
+class ServerUnreachableError(ClientError):
+    """Nothing listens at the address, or it does not answer."""
+
+
+class DisconnectedError(ClientError):
+    """The server closed the connection, or did not answer in time."""
+
+
+class RefusedError(ClientError):
+    """The server answered with an error line; ``code`` is its stable word."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code

@@ -1,0 +1,91 @@
+"""Messages on their way to one client: written, but not known to have arrived.
+
+A client can be gone before its reply is (``echo c | nc.traditional -q0``), and the kernel takes the reply all the
+same. So each delivery is remembered with its place in the stream of replies until the client's TCP has acknowledged
+its last byte; what never was goes back to its group.
+
+Knows places in a stream, no socket.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gstream.batch import LF, Batch
+from gstream.group import Group
+
+__all__ = ["Delivery", "InFlight"]
+
+
+class Delivery(NamedTuple):
+    """A batch that was written to the client.
+
+    start: where in the stream of replies the reply begins.
+    ends: where in the reply each message ends; None where each message is one line of it.
+    group: where the messages were taken.
+    """
+
+    start: int
+    reply: bytes
+    batch: Batch
+    group: Group
+    ends: Sequence[int] | None = None
+
+    def arrived(self, place: int) -> int:
+        """How many of the messages lie wholly before this place of the stream."""
+        size = place - self.start
+        if size <= 0:
+            return 0
+        if size >= len(self.reply):
+            return self.batch.count
+        if self.ends is not None:
+            return bisect_right(self.ends, size)
+        return self.reply.count(LF, 0, size)
+
+
+class InFlight:
+    """The deliveries of one connection, in the order in which they were written.
+
+    ``size_bytes`` and ``len()`` say how much is remembered, so that the owner can bound it.
+    """
+
+    __slots__ = ("_deliveries", "size_bytes")
+
+    def __init__(self) -> None:
+        self._deliveries: deque[Delivery] = deque()
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    def add(self, delivery: Delivery) -> None:
+        """Remember a delivery, which comes behind all others in the stream."""
+        self._deliveries.append(delivery)
+        self.size_bytes += len(delivery.reply)
+
+    def acknowledged(self, place: int) -> None:
+        """The client has everything before this place of the stream: forget it."""
+        deliveries = self._deliveries
+        while deliveries and deliveries[0].start + len(deliveries[0].reply) <= place:
+            self.size_bytes -= len(deliveries.popleft().reply)
+
+    def give_back(self, place: int) -> int:
+        """The client got what lies before this place and will get nothing more: return the rest to its groups.
+
+        Returns how many messages that were. A message of which only a part arrived goes back.
+        """
+        self.acknowledged(place)
+        returned = 0
+        for delivery in self._deliveries:
+            batch = delivery.batch
+            arrived = delivery.arrived(place)
+            if arrived:
+                batch = batch.split(arrived)[1]
+            delivery.group.give_back(batch)
+            returned += batch.count
+        self._deliveries.clear()
+        self.size_bytes = 0
+        return returned

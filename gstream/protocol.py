@@ -1,0 +1,392 @@
+"""The line protocol without I/O: bytes to commands, replies to bytes. ``docs/protocol.md`` is its definition.
+
+Strategy: what arrives is looked at in *runs*, not lines. Consecutive ``p`` lines are one :class:`Publish` with a
+count, consecutive ``c`` lines one :class:`Consume`, each found and packed by one pass of C over the whole burst; a
+single line is a run of one. Everything else is a line, looked up by its first byte in :data:`COMMANDS`.
+
+A new command is a row of that table, a class beside the others, and a handler in the server's table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, NamedTuple, TypeAlias
+
+from gstream.batch import LF, Batch
+from gstream.errors import ArgumentError, ReplyError, TooBigError, UnknownCommandError
+from gstream.telnet import IAC, TelnetFilter
+
+__all__ = [
+    "BANNER",
+    "COMMANDS",
+    "Command",
+    "Consume",
+    "Decoder",
+    "Failure",
+    "ForeignProtocol",
+    "Help",
+    "Negotiate",
+    "Ping",
+    "Publish",
+    "Quit",
+    "Wait",
+    "encode_done",
+    "encode_end",
+    "encode_failure",
+    "encode_help",
+    "encode_http_refusal",
+    "encode_lines",
+    "encode_message",
+    "encode_notice",
+    "encode_oks",
+]
+
+CRLF: Final = b"\r\n"
+
+
+class Publish(NamedTuple):
+    """``p`` lines: ``count`` bodies as packed lines. ``eol`` is the ending that all these lines had."""
+
+    data: bytes
+    count: int
+    eol: bytes
+
+
+class Consume(NamedTuple):
+    """``c`` lines, ``count`` of them."""
+
+    count: int
+    eol: bytes
+
+
+class Quit(NamedTuple):
+    """``q``: close once everything before it is answered."""
+
+    eol: bytes
+
+
+class Ping(NamedTuple):
+    """``z``: answer with the token."""
+
+    token: bytes
+    eol: bytes
+
+
+class Help(NamedTuple):
+    """``h``: list the commands."""
+
+    eol: bytes
+
+
+class Wait(NamedTuple):
+    """``w``: consume up to ``count`` messages, waiting up to ``seconds`` for the first (None: for ever).
+
+    ``counted`` says whether a count was given: such a list always ends with ``.``.
+    """
+
+    seconds: float | None
+    count: int
+    counted: bool
+    eol: bytes
+
+
+class Failure(NamedTuple):
+    """A line that cannot be executed."""
+
+    error: ReplyError
+    eol: bytes
+
+
+class Negotiate(NamedTuple):
+    """An answer that a telnet client waits for, to be sent as it is."""
+
+    answer: bytes
+
+
+class ForeignProtocol(NamedTuple):
+    """The client speaks something else ("http" or "tls"); nothing more will be decoded."""
+
+    name: str
+
+
+Command: TypeAlias = Publish | Consume | Quit | Ping | Help | Wait | Failure | Negotiate | ForeignProtocol
+
+
+# --- the table of commands ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One command: how its argument is decoded (raising ReplyError), and what ``h`` says of it."""
+
+    usage: str
+    summary: str
+    decode: Callable[[bytes, bytes], Command]
+
+
+def _no_argument(command: Callable[[bytes], Command]) -> Callable[[bytes, bytes], Command]:
+    def decode(argument: bytes, eol: bytes) -> Command:
+        if argument:  # ``connection: close`` is no consume
+            raise UnknownCommandError("no such command; h lists them")
+        return command(eol)
+
+    return decode
+
+
+def _decode_wait(argument: bytes, eol: bytes) -> Command:
+    match = re.fullmatch(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})?(?: (\d{1,9}))?", argument)
+    if match is None:
+        raise ArgumentError("w takes [seconds[ messages]], as in w5 or w0.5 100")
+    seconds, count = match.groups()
+    if count is not None and (seconds is None or int(count) == 0):
+        raise ArgumentError("w takes seconds, then a number of messages from 1 on, as in w0.5 100")
+    return Wait(
+        seconds=None if seconds is None else float(seconds),
+        count=1 if count is None else int(count),
+        counted=count is not None,
+        eol=eol,
+    )
+
+
+COMMANDS: Final[dict[int, CommandRow]] = {
+    ord(row.usage[0]): row
+    for row in (
+        CommandRow("pXXX", "publish content XXX", lambda argument, eol: Publish(argument + LF, 1, eol)),
+        CommandRow("c", "consume new content", _no_argument(lambda eol: Consume(1, eol))),
+        CommandRow("q", "close stream", _no_argument(Quit)),
+        CommandRow("w[seconds[ n]]", "wait for a message, or for up to n of them", _decode_wait),
+        CommandRow("z[token]", "ping: answers + token", Ping),
+        CommandRow("h", "this list", _no_argument(Help)),
+    )
+}
+
+BANNER: Final = b"".join(f"{COMMANDS[letter].usage} -> {COMMANDS[letter].summary}\r\n".encode() for letter in b"pcq")
+
+
+# --- bytes to commands -------------------------------------------------------------------------------------------
+
+_P, _C = ord("p"), ord("c")
+_TLS_HANDSHAKE = 0x16
+_PUBLISH_RUN_END = re.compile(rb"\n(?!p)")
+_CONSUME_RUN = re.compile(rb"(?:c\n)+|(?:c\r\n)+")
+_HTTP_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?")
+_TLS_HELLO = re.compile(rb"\x16\x03[\x00-\x04]")
+
+
+class Decoder:
+    """Turns what one client sends into commands, however the bytes are cut.
+
+    max_message_bytes: the longest body, and the longest argument of any command. Longer lines are skipped to their
+    end in constant memory and become a Failure.
+
+    A connection is taken for a telnet client from the first line on that begins with IAC (no command does); until
+    then byte 255 is data like any other.
+    """
+
+    __slots__ = ("_at_first_line", "_ended", "_held", "_max_message_bytes", "_skipped_last", "_skipping", "_telnet")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._held = bytearray()  # the beginning of a line whose end has not come yet
+        self._skipping = False
+        self._skipped_last = b""  # the last byte skipped: it tells CRLF from LF
+        self._at_first_line = True
+        self._ended = False
+        self._telnet: TelnetFilter | None = None
+
+    def feed(self, data: bytes) -> Iterator[Command]:
+        """The commands that these bytes complete. Exhaust the iterator before the next call.
+
+        It is lazy: a burst of a hundred thousand commands never exists as so many objects.
+        """
+        if self._ended:
+            return
+        if self._at_first_line and _TLS_HELLO.match(bytes(self._held[:3]) + data[:3]):
+            self._ended = True
+            yield ForeignProtocol("tls")
+            return
+        if self._telnet is not None:
+            data, answer = self._telnet.feed(data)
+            if answer:
+                yield Negotiate(answer)
+        if self._skipping:
+            data = yield from self._skip(data)
+        if self._held:
+            if LF not in data and self._fits(len(self._held) + len(data)):
+                self._held += data
+                return
+            data = bytes(self._held) + data
+            self._held.clear()
+        start = 0
+        size = len(data)
+        while start < size:
+            first = data[start]
+            if first == _P:
+                match = _PUBLISH_RUN_END.search(data, start)
+                end = match.end() if match else data.rfind(LF, start) + 1
+                if end:
+                    self._at_first_line = False
+                    yield from self._publish_run(data[start:end])
+                    start = end
+                    continue
+            elif first == _C and (match := _CONSUME_RUN.match(data, start)):
+                self._at_first_line = False
+                run = match.end() - start
+                eol = CRLF if data[start + 1] == 13 else LF
+                yield Consume(run // (1 + len(eol)), eol)
+                start = match.end()
+                continue
+            elif first == IAC and self._telnet is None:
+                self._telnet = TelnetFilter()
+                data, answer = self._telnet.feed(data[start:])
+                start, size = 0, len(data)
+                if answer:
+                    yield Negotiate(answer)
+                continue
+            end = data.find(LF, start) + 1
+            if not end:
+                self._hold(data[start:])
+                return
+            if command := self._line(data[start:end]):
+                yield command
+                if self._ended:
+                    return
+            start = end
+
+    def close(self) -> Iterator[Command]:
+        """The client sends nothing more: a last line is complete without its ending, or with half a CRLF."""
+        if self._held or self._skipping:
+            yield from self.feed(LF)
+
+    def _fits(self, size: int) -> bool:
+        """Whether an unfinished line of this size can still be within the limit: it has its letter and maybe a CR."""
+        return size <= self._max_message_bytes + 2
+
+    def _hold(self, rest: bytes) -> None:
+        if self._fits(len(rest)):
+            self._held += rest
+        else:
+            self._skipping = True
+            self._skipped_last = rest[-1:]
+
+    def _skip(self, data: bytes) -> Iterator[Command]:
+        """Pass over the rest of a line that is too long; returns what follows it."""
+        end = data.find(LF) + 1
+        if not end:
+            self._skipped_last = data[-1:] or self._skipped_last
+            return b""
+        ending = (self._skipped_last + data[:end])[-2:]
+        self._skipping = False
+        self._at_first_line = False
+        yield self._too_big(CRLF if ending == CRLF else LF)
+        return data[end:]
+
+    def _publish_run(self, run: bytes) -> Iterator[Command]:
+        """One Publish, unless the lines differ in their ending or one of them is too long."""
+        limit = self._max_message_bytes
+        endings = run.count(CRLF) if CRLF in run else 0
+        if endings not in (0, run.count(LF)) or (len(run) > limit and max(map(len, run.split(LF))) > limit + 1):
+            yield from self._uneven_publish_run(run)
+        elif endings:
+            yield Publish(run[1:-2].replace(b"\r\np", LF) + LF, endings, CRLF)
+        else:
+            data = run[1:].replace(b"\np", LF)
+            yield Publish(data, data.count(LF), LF)
+
+    def _uneven_publish_run(self, run: bytes) -> Iterator[Command]:
+        def kind(line: bytes) -> tuple[bytes, bool]:
+            eol = CRLF if line.endswith(b"\r") else LF
+            return eol, len(line) - len(eol) > self._max_message_bytes
+
+        for (eol, too_big), group in groupby(run.split(LF)[:-1], kind):
+            lines = list(group)
+            if too_big:
+                yield from (self._too_big(eol) for _ in lines)
+            else:
+                yield Publish(b"".join(line[1 : 1 - len(eol) or None] + LF for line in lines), len(lines), eol)
+
+    def _line(self, line: bytes) -> Command | None:
+        eol = CRLF if line.endswith(CRLF) else LF
+        line = line[: -len(eol)]
+        if self._at_first_line:
+            self._at_first_line = False
+            if _HTTP_REQUEST.fullmatch(line):
+                self._ended = True
+                return ForeignProtocol("http")
+        if not line:
+            return None
+        if len(line) - 1 > self._max_message_bytes:
+            return self._too_big(eol)
+        row = COMMANDS.get(line[0])
+        try:
+            if row is None:
+                raise UnknownCommandError("no such command; h lists them")
+            return row.decode(line[1:], eol)
+        except ReplyError as error:
+            return Failure(error, eol)
+
+    def _too_big(self, eol: bytes) -> Failure:
+        return Failure(TooBigError(f"longer than {self._max_message_bytes} bytes, the server's --max-message"), eol)
+
+
+# --- replies to bytes --------------------------------------------------------------------------------------------
+
+_OKS: Final = b"ok\r\n" * 16384
+_COUNTED = re.compile(rb"[\r\n\0]")
+
+
+def encode_oks(count: int) -> bytes:
+    """The replies to ``count`` published messages. They always end in CRLF."""
+    if count <= 16384:
+        return _OKS[: 4 * count]
+    return b"ok\r\n" * count
+
+
+def encode_lines(data: bytes, eol: bytes) -> bytes:
+    """The replies to ``c``: packed lines, each ending the way the command did."""
+    return data if eol == LF else data.replace(LF, eol)
+
+
+def encode_message(offset: int, attempt: int, body: bytes, eol: bytes) -> bytes:
+    """A typed message; counted where a body holds CR, LF or NUL, which readers of lines would trip over."""
+    if _COUNTED.search(body):
+        return b"$ %d %d %d%b%b%b" % (offset, attempt, len(body), eol, body, eol)
+    return b"= %d %d %b%b" % (offset, attempt, body, eol)
+
+
+def encode_done(text: bytes, eol: bytes) -> bytes:
+    """``+ text``: done."""
+    return b"+ %b%b" % (text, eol)
+
+
+def encode_end(eol: bytes) -> bytes:
+    """``.``: nothing there, timed out, or the end of a list."""
+    return b"." + eol
+
+
+def encode_failure(error: ReplyError, eol: bytes) -> bytes:
+    """``- code text``."""
+    return b"- %b %b%b" % (error.code.encode(), str(error).encode(), eol)
+
+
+def encode_notice(text: str, eol: bytes) -> bytes:
+    """``# text``: may come at any time; clients skip it."""
+    return b"# %b%b" % (text.encode(), eol)
+
+
+def encode_help(eol: bytes) -> bytes:
+    """Every command, one a line, and ``.``."""
+    return b"".join(b"%b -> %b%b" % (r.usage.encode(), r.summary.encode(), eol) for r in COMMANDS.values()) + b"." + eol
+
+
+def encode_http_refusal() -> bytes:
+    """The whole response to somebody who sent an HTTP request here."""
+    text = (
+        b"This is a gstream server: it speaks a line protocol, not HTTP.\n"
+        b"Try: printf 'pHello\\nc\\nq\\n' | nc HOST PORT\n"
+    )
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % len(text) + text
