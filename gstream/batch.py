@@ -15,6 +15,8 @@ from collections.abc import Iterator
 __all__ = ["LF", "Batch", "lines_end"]
 
 LF = b"\n"
+FEW = 4
+"""So many lines are found one by one."""
 
 
 class Batch:
@@ -58,7 +60,7 @@ def lines_end(data: bytes | bytearray, start: int, stop: int, count: int, availa
     """
     if count == available:
         return stop
-    while count > 4:
+    while count > FEW:
         step = max(1, (stop - start) * count // available)
         found = data.count(LF, start, start + step)
         while found > count:  # shorter lines come first: look nearer

@@ -37,7 +37,9 @@ class Topic:
 
     def full_error(self) -> FullError:
         """What to tell the producer of a message that was not stored."""
-        return FullError(f"no room within {self._memory.max_bytes} bytes, the server's --max-memory; consume, or raise it")
+        return FullError(
+            f"no room within {self._memory.max_bytes} bytes, the server's --max-memory; consume, or raise it"
+        )
 
 
 class Broker:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gevent
-from gevent import getcurrent, get_hub
+from gevent import get_hub, getcurrent
 
 from gstream.telnet import IAC
 
@@ -116,8 +116,11 @@ class Connection:
 
     @contextmanager
     def watching(self, on_input: Callable[[bool], None]) -> Iterator[None]:
-        """While the greenlet waits for something else: ``on_input(ended)`` is called from the hub, once, when the
-        client ends (True) or interrupts with telnet's Ctrl-C (False). Other input stays in the kernel."""
+        """Watch for the client's end while the greenlet waits for something else.
+
+        ``on_input(ended)`` is called from the hub, once, when the client ends (True) or interrupts with telnet's
+        Ctrl-C (False). Other input stays in the kernel.
+        """
 
         def peek() -> None:
             self._readable.stop()
@@ -201,9 +204,9 @@ class Connection:
     # --- the end
 
     def arrived(self) -> int:
-        """How many bytes of the replies are known to have arrived: acknowledged by the client's TCP, or, on a unix
-        socket, read by the client.
+        """How many bytes of the replies are known to have arrived.
 
+        Arrived means acknowledged by the client's TCP, or, on a unix socket, read by the client.
         After a reset only what the client had before it last sent something counts: a client that closes without
         having read everything resets, and its kernel may have acknowledged what it never saw.
         """
@@ -225,8 +228,10 @@ class Connection:
         return max(0, int.from_bytes(queued, "little") - self._shut)
 
     def finish(self, *, until_arrived: bool) -> None:
-        """Close in a way that loses no reply: shut the sending side, read on until the client closes too, and, if
-        asked, wait until its TCP has acknowledged everything; in all no longer than LINGER_SECONDS.
+        """Close in a way that loses no reply.
+
+        Shut the sending side, read on until the client closes too, and, if asked, wait until its TCP has
+        acknowledged everything; in all no longer than LINGER_SECONDS.
 
         Closing while the client still sends would reset the connection, and a reset can overtake the last reply.
         """
@@ -237,15 +242,22 @@ class Connection:
             self._reset = True
             return
         self._shut = True
-        with gevent.Timeout(LINGER_SECONDS, False):
-            while not self.ended:
-                self.read()
-            self._readable.stop()
-            delay = 0.001
-            while until_arrived and not self._reset and self._unacknowledged():
-                gevent.sleep(delay)
-                delay = min(2 * delay, 0.05)
-                self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        try:
+            with gevent.Timeout(LINGER_SECONDS):
+                while not self.ended:
+                    self.read()
+                if until_arrived:
+                    self._wait_until_arrived()
+        except gevent.Timeout:
+            return
+
+    def _wait_until_arrived(self) -> None:
+        self._readable.stop()
+        delay = 0.001
+        while not self._reset and self._unacknowledged():
+            gevent.sleep(delay)
+            delay = min(2 * delay, 0.05)
+            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def close(self) -> None:
         """Free the socket, at once."""

@@ -36,8 +36,11 @@ class Group:
         self.returned_count = 0
 
     def take(self, max_messages: int, max_bytes: int) -> Batch | None:
-        """The oldest messages that nobody has, consecutive ones: at most ``max_messages``, and no more than
-        ``max_bytes`` of packed lines but always one. None when there is none; fewer than there are is possible."""
+        """The oldest messages that nobody has, consecutive ones.
+
+        At most ``max_messages``, and no more than ``max_bytes`` of packed lines but always one. None when there is
+        none; fewer than there are is possible.
+        """
         if self._returned:
             batch: Batch | None = self._take_returned(max_messages, max_bytes)
         else:

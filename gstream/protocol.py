@@ -10,12 +10,12 @@ A new command is a row of that table, a class beside the others, and a handler i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
-from gstream.batch import LF, Batch
+from gstream.batch import LF
 from gstream.errors import ArgumentError, ReplyError, TooBigError, UnknownCommandError
 from gstream.telnet import IAC, TelnetFilter
 
@@ -47,7 +47,8 @@ __all__ = [
 CRLF: Final = b"\r\n"
 
 
-class Publish(NamedTuple):
+@dataclass(slots=True)
+class Publish:
     """``p`` lines: ``count`` bodies as packed lines. ``eol`` is the ending that all these lines had."""
 
     data: bytes
@@ -55,33 +56,38 @@ class Publish(NamedTuple):
     eol: bytes
 
 
-class Consume(NamedTuple):
+@dataclass(slots=True)
+class Consume:
     """``c`` lines, ``count`` of them."""
 
     count: int
     eol: bytes
 
 
-class Quit(NamedTuple):
+@dataclass(slots=True)
+class Quit:
     """``q``: close once everything before it is answered."""
 
     eol: bytes
 
 
-class Ping(NamedTuple):
+@dataclass(slots=True)
+class Ping:
     """``z``: answer with the token."""
 
     token: bytes
     eol: bytes
 
 
-class Help(NamedTuple):
+@dataclass(slots=True)
+class Help:
     """``h``: list the commands."""
 
     eol: bytes
 
 
-class Wait(NamedTuple):
+@dataclass(slots=True)
+class Wait:
     """``w``: consume up to ``count`` messages, waiting up to ``seconds`` for the first (None: for ever).
 
     ``counted`` says whether a count was given: such a list always ends with ``.``.
@@ -93,20 +99,23 @@ class Wait(NamedTuple):
     eol: bytes
 
 
-class Failure(NamedTuple):
+@dataclass(slots=True)
+class Failure:
     """A line that cannot be executed."""
 
     error: ReplyError
     eol: bytes
 
 
-class Negotiate(NamedTuple):
+@dataclass(slots=True)
+class Negotiate:
     """An answer that a telnet client waits for, to be sent as it is."""
 
     answer: bytes
 
 
-class ForeignProtocol(NamedTuple):
+@dataclass(slots=True)
+class ForeignProtocol:
     """The client speaks something else ("http" or "tls"); nothing more will be decoded."""
 
     name: str
@@ -168,8 +177,7 @@ BANNER: Final = b"".join(f"{COMMANDS[letter].usage} -> {COMMANDS[letter].summary
 
 # --- bytes to commands -------------------------------------------------------------------------------------------
 
-_P, _C = ord("p"), ord("c")
-_TLS_HANDSHAKE = 0x16
+_P, _C, _CR = b"pc\r"
 _PUBLISH_RUN_END = re.compile(rb"\n(?!p)")
 _CONSUME_RUN = re.compile(rb"(?:c\n)+|(?:c\r\n)+")
 _HTTP_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?")
@@ -202,12 +210,44 @@ class Decoder:
 
         It is lazy: a burst of a hundred thousand commands never exists as so many objects.
         """
+        data = yield from self._resume(data)
+        start = 0
+        size = len(data)
+        while start < size and not self._ended:
+            first = data[start]
+            if first == _P and (end := self._publish_run_end(data, start)):
+                self._at_first_line = False
+                yield from self._publish_run(data[start:end])
+            elif first == _C and (match := _CONSUME_RUN.match(data, start)):
+                self._at_first_line = False
+                end = match.end()
+                eol = CRLF if data[start + 1] == _CR else LF
+                yield Consume((end - start) // (1 + len(eol)), eol)
+            elif first == IAC and self._telnet is None:
+                self._telnet = TelnetFilter()
+                yield from self.feed(data[start:])
+                return
+            elif end := data.find(LF, start) + 1:
+                if command := self._line(data[start:end]):
+                    yield command
+            else:
+                self._hold(data[start:])
+                return
+            start = end
+
+    def close(self) -> Iterator[Command]:
+        """The client sends nothing more: a last line is complete without its ending, or with half a CRLF."""
+        if self._held or self._skipping:
+            yield from self.feed(LF)
+
+    def _resume(self, data: bytes) -> Generator[Command, None, bytes]:
+        """Go on where the last call stopped: what remains to be decoded."""
         if self._ended:
-            return
+            return b""
         if self._at_first_line and _TLS_HELLO.match(bytes(self._held[:3]) + data[:3]):
             self._ended = True
             yield ForeignProtocol("tls")
-            return
+            return b""
         if self._telnet is not None:
             data, answer = self._telnet.feed(data)
             if answer:
@@ -217,49 +257,10 @@ class Decoder:
         if self._held:
             if LF not in data and self._fits(len(self._held) + len(data)):
                 self._held += data
-                return
+                return b""
             data = bytes(self._held) + data
             self._held.clear()
-        start = 0
-        size = len(data)
-        while start < size:
-            first = data[start]
-            if first == _P:
-                match = _PUBLISH_RUN_END.search(data, start)
-                end = match.end() if match else data.rfind(LF, start) + 1
-                if end:
-                    self._at_first_line = False
-                    yield from self._publish_run(data[start:end])
-                    start = end
-                    continue
-            elif first == _C and (match := _CONSUME_RUN.match(data, start)):
-                self._at_first_line = False
-                run = match.end() - start
-                eol = CRLF if data[start + 1] == 13 else LF
-                yield Consume(run // (1 + len(eol)), eol)
-                start = match.end()
-                continue
-            elif first == IAC and self._telnet is None:
-                self._telnet = TelnetFilter()
-                data, answer = self._telnet.feed(data[start:])
-                start, size = 0, len(data)
-                if answer:
-                    yield Negotiate(answer)
-                continue
-            end = data.find(LF, start) + 1
-            if not end:
-                self._hold(data[start:])
-                return
-            if command := self._line(data[start:end]):
-                yield command
-                if self._ended:
-                    return
-            start = end
-
-    def close(self) -> Iterator[Command]:
-        """The client sends nothing more: a last line is complete without its ending, or with half a CRLF."""
-        if self._held or self._skipping:
-            yield from self.feed(LF)
+        return data
 
     def _fits(self, size: int) -> bool:
         """Whether an unfinished line of this size can still be within the limit: it has its letter and maybe a CR."""
@@ -272,7 +273,7 @@ class Decoder:
             self._skipping = True
             self._skipped_last = rest[-1:]
 
-    def _skip(self, data: bytes) -> Iterator[Command]:
+    def _skip(self, data: bytes) -> Generator[Command, None, bytes]:
         """Pass over the rest of a line that is too long; returns what follows it."""
         end = data.find(LF) + 1
         if not end:
@@ -283,6 +284,12 @@ class Decoder:
         self._at_first_line = False
         yield self._too_big(CRLF if ending == CRLF else LF)
         return data[end:]
+
+    @staticmethod
+    def _publish_run_end(data: bytes, start: int) -> int:
+        """Where the complete ``p`` lines from here on end; 0 if there is none."""
+        match = _PUBLISH_RUN_END.search(data, start)
+        return match.end() if match else data.rfind(LF, start) + 1
 
     def _publish_run(self, run: bytes) -> Iterator[Command]:
         """One Publish, unless the lines differ in their ending or one of them is too long."""
@@ -334,13 +341,14 @@ class Decoder:
 
 # --- replies to bytes --------------------------------------------------------------------------------------------
 
-_OKS: Final = b"ok\r\n" * 16384
+_READY_OKS: Final = 16384
+_OKS: Final = b"ok\r\n" * _READY_OKS
 _COUNTED = re.compile(rb"[\r\n\0]")
 
 
 def encode_oks(count: int) -> bytes:
     """The replies to ``count`` published messages. They always end in CRLF."""
-    if count <= 16384:
+    if count <= _READY_OKS:
         return _OKS[: 4 * count]
     return b"ok\r\n" * count
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 from itertools import count as counting
 from typing import Any, ClassVar
 
+import gevent
 from gevent.pool import Pool
 from gevent.queue import SimpleQueue
 from gevent.server import StreamServer
@@ -222,7 +223,7 @@ class Session:
         finally:
             self._mailbox = None
 
-    def _quit(self, command: protocol.Quit) -> None:
+    def _quit(self, _command: protocol.Quit) -> None:
         self._closing = True
 
     def _ping(self, command: protocol.Ping) -> None:
@@ -269,26 +270,31 @@ class LineServer(StreamServer):
         super().__init__(listener, spawn=Pool())
         self._settings = settings
         self._banner = banner
+        self._accept_again: gevent.Greenlet[..., None] = gevent.Greenlet()
 
-    def do_read(self) -> tuple[socket.socket, Any] | None:
-        """Accept one client; called by StreamServer. Gives a plain socket: gevent's own would bring two watchers
-        and 2 KiB that :class:`Connection` has no use for."""
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is allowed (gevent)
+        """Accept one client; called by StreamServer.
+
+        Gives a plain socket: gevent's own would bring two watchers and 2 KiB that Connection has no use for.
+        """
         try:
             sock, address = self.socket.accept()
-        except BlockingIOError:
-            return None
-        except ConnectionAbortedError:
+        except (BlockingIOError, ConnectionAbortedError):
             return None
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            log.error("cannot accept a client: %s", error.strerror)
+            log.warning("cannot accept a client for now: %s", error.strerror)
             self.stop_accepting()
-            self._timer = self.loop.timer(ACCEPT_AGAIN_SECONDS)
-            self._timer.start(self._start_accepting_if_started)
+            self._accept_again = gevent.spawn_later(ACCEPT_AGAIN_SECONDS, self.start_accepting)
             return None
         sock.setblocking(False)
         return sock, address
+
+    def close(self) -> None:
+        """Accept no more clients; those that are there stay."""
+        self._accept_again.kill(block=False)
+        super().close()
 
     def handle(self, sock: socket.socket, address: Any) -> None:
         """One client, in its own greenlet; called by StreamServer."""

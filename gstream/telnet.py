@@ -28,7 +28,7 @@ class TelnetFilter:
         self._subnegotiating = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """The data with all telnet sequences taken out (CR NUL, telnet's bare return, becomes CR LF), and the answer."""
+        """The data without telnet's sequences (CR NUL, its bare return, becomes CR LF), and the answer."""
         clean = bytearray()
         answer = bytearray()
         data = self._pending + data
