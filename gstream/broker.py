@@ -32,7 +32,8 @@ class Topic:
         """
         stored = self.log.append(data, count)
         self.published_count += stored
-        self.group.wake()
+        if self.group.waiting:
+            self.group.wake()
         return stored
 
     def full_error(self) -> FullError:

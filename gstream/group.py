@@ -31,7 +31,8 @@ class Group:
         self._memory = log.memory
         self._cursor = log.cursor()
         self._returned: list[Batch] = []  # given back, by offset: their place is before the cursor
-        self._waiting: deque[Mailbox] = deque()
+        self.waiting: deque[Mailbox] = deque()
+        """The mailboxes of the consumers that wait, the longest waiting first."""
         self.taken_count = 0
         self.returned_count = 0
 
@@ -66,15 +67,15 @@ class Group:
         batch = self.take(1, 0)
         if batch is not None or seconds == 0:
             return batch
-        self._waiting.append(mailbox)
+        self.waiting.append(mailbox)
         try:
             return mailbox.get(timeout=seconds)
         except Empty:
             # Both can happen in one turn of the loop: the time was over, and then a message was put.
             return None if mailbox.empty() else mailbox.get_nowait()
         finally:
-            if mailbox in self._waiting:
-                self._waiting.remove(mailbox)
+            if mailbox in self.waiting:
+                self.waiting.remove(mailbox)
             while not mailbox.empty():
                 left = mailbox.get_nowait()
                 if left is not None:
@@ -82,11 +83,11 @@ class Group:
 
     def wake(self) -> None:
         """Hand the messages there are to those who wait, one each."""
-        while self._waiting:
+        while self.waiting:
             batch = self.take(1, 0)
             if batch is None:
                 return
-            self._waiting.popleft().put(batch)
+            self.waiting.popleft().put(batch)
 
     @property
     def backlog(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from gstream.batch import LF, Batch
 from gstream.group import Group
@@ -20,7 +20,8 @@ from gstream.group import Group
 __all__ = ["Delivery", "InFlight"]
 
 
-class Delivery(NamedTuple):
+@dataclass(slots=True)
+class Delivery:
     """A batch that was written to the client.
 
     start: where in the stream of replies the reply begins.
@@ -49,26 +50,23 @@ class Delivery(NamedTuple):
 class InFlight:
     """The deliveries of one connection, in the order in which they were written.
 
-    ``size_bytes`` and ``len()`` say how much is remembered, so that the owner can bound it.
+    ``size_bytes`` and ``deliveries`` say how much is remembered, so that the owner can bound it.
     """
 
-    __slots__ = ("_deliveries", "size_bytes")
+    __slots__ = ("deliveries", "size_bytes")
 
     def __init__(self) -> None:
-        self._deliveries: deque[Delivery] = deque()
+        self.deliveries: deque[Delivery] = deque()
         self.size_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._deliveries)
 
     def add(self, delivery: Delivery) -> None:
         """Remember a delivery, which comes behind all others in the stream."""
-        self._deliveries.append(delivery)
+        self.deliveries.append(delivery)
         self.size_bytes += len(delivery.reply)
 
     def acknowledged(self, place: int) -> None:
         """The client has everything before this place of the stream: forget it."""
-        deliveries = self._deliveries
+        deliveries = self.deliveries
         while deliveries and deliveries[0].start + len(deliveries[0].reply) <= place:
             self.size_bytes -= len(deliveries.popleft().reply)
 
@@ -79,13 +77,13 @@ class InFlight:
         """
         self.acknowledged(place)
         returned = 0
-        for delivery in self._deliveries:
+        for delivery in self.deliveries:
             batch = delivery.batch
             arrived = delivery.arrived(place)
             if arrived:
                 batch = batch.split(arrived)[1]
             delivery.group.give_back(batch)
             returned += batch.count
-        self._deliveries.clear()
+        self.deliveries.clear()
         self.size_bytes = 0
         return returned

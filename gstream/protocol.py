@@ -10,7 +10,7 @@ A new command is a row of that table, a class beside the others, and a handler i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TypeAlias
@@ -177,10 +177,11 @@ BANNER: Final = b"".join(f"{COMMANDS[letter].usage} -> {COMMANDS[letter].summary
 
 # --- bytes to commands -------------------------------------------------------------------------------------------
 
-_P, _C, _CR = b"pc\r"
+_P, _C, _LF = b"pc\n"
+_CONSUME_LINES = {b"c\n": LF, b"c\r\n": CRLF}
 _PUBLISH_RUN_END = re.compile(rb"\n(?!p)")
 _CONSUME_RUN = re.compile(rb"(?:c\n)+|(?:c\r\n)+")
-_HTTP_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?")
+_HTTP_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?\r?\n")
 _TLS_HELLO = re.compile(rb"\x16\x03[\x00-\x04]")
 
 
@@ -194,7 +195,16 @@ class Decoder:
     then byte 255 is data like any other.
     """
 
-    __slots__ = ("_at_first_line", "_ended", "_held", "_max_message_bytes", "_skipped_last", "_skipping", "_telnet")
+    __slots__ = (
+        "_at_first_line",
+        "_between_lines",
+        "_ended",
+        "_held",
+        "_max_message_bytes",
+        "_skipped_last",
+        "_skipping",
+        "_telnet",
+    )
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
@@ -204,36 +214,55 @@ class Decoder:
         self._at_first_line = True
         self._ended = False
         self._telnet: TelnetFilter | None = None
+        self._between_lines = False  # none of the above applies
 
-    def feed(self, data: bytes) -> Iterator[Command]:
-        """The commands that these bytes complete. Exhaust the iterator before the next call.
+    def feed(self, data: bytes) -> Iterable[Command]:
+        """The commands that these bytes complete. Exhaust the iterable before the next call.
 
-        It is lazy: a burst of a hundred thousand commands never exists as so many objects.
+        It is lazy: a burst of ten thousand commands never exists as so many objects.
         """
+        if self._between_lines and data:
+            # Nearly every burst is one run and nothing else; to see that takes no generator.
+            count = data.count(LF)
+            if data[0] == _P:
+                whole = data[-1] == _LF and (count == 1 or data.count(b"\np") == count - 1)
+                if whole and len(data) <= self._max_message_bytes and b"\r" not in data:
+                    return (_pack(data, count),)
+            elif data == b"c\n" * count:
+                return (Consume(count, LF),)
+        return self._commands(data)
+
+    def _commands(self, data: bytes) -> Iterator[Command]:
         data = yield from self._resume(data)
         start = 0
         size = len(data)
-        while start < size and not self._ended:
+        while start < size:
             first = data[start]
-            if first == _P and (end := self._publish_run_end(data, start)):
-                self._at_first_line = False
-                yield from self._publish_run(data[start:end])
-            elif first == _C and (match := _CONSUME_RUN.match(data, start)):
-                self._at_first_line = False
-                end = match.end()
-                eol = CRLF if data[start + 1] == _CR else LF
+            end = data.find(LF, start) + 1
+            if not end:
+                self._hold(data[start:])
+                return
+            if first == _P:
+                if end < size and data[end] == _P:
+                    match = _PUBLISH_RUN_END.search(data, end)
+                    end = match.end() if match else data.rfind(LF) + 1
+                run = data[start:end]
+                if b"\r" in run or len(run) > self._max_message_bytes:
+                    yield from self._uneven_publish_run(run)
+                else:
+                    yield _pack(run, run.count(LF))
+            elif first == _C and (eol := _CONSUME_LINES.get(data[start:end])):
+                if end < size and data[end] == _C and (match := _CONSUME_RUN.match(data, start)):
+                    end = match.end()
                 yield Consume((end - start) // (1 + len(eol)), eol)
             elif first == IAC and self._telnet is None:
                 self._telnet = TelnetFilter()
-                yield from self.feed(data[start:])
+                yield from self._commands(data[start:])
                 return
-            elif end := data.find(LF, start) + 1:
-                if command := self._line(data[start:end]):
-                    yield command
-            else:
-                self._hold(data[start:])
-                return
+            elif command := self._line(data[start:end]):
+                yield command
             start = end
+        self._between_lines = not (self._held or self._skipping or self._ended or self._telnet)
 
     def close(self) -> Iterator[Command]:
         """The client sends nothing more: a last line is complete without its ending, or with half a CRLF."""
@@ -241,32 +270,36 @@ class Decoder:
             yield from self.feed(LF)
 
     def _resume(self, data: bytes) -> Generator[Command, None, bytes]:
-        """Go on where the last call stopped: what remains to be decoded."""
-        if self._ended:
-            return b""
-        if self._at_first_line and _TLS_HELLO.match(bytes(self._held[:3]) + data[:3]):
-            self._ended = True
-            yield ForeignProtocol("tls")
-            return b""
+        """Go on where the last call stopped, and look at the first line; returns what remains to be decoded."""
         if self._telnet is not None:
             data, answer = self._telnet.feed(data)
             if answer:
                 yield Negotiate(answer)
         if self._skipping:
             data = yield from self._skip(data)
+        if self._at_first_line and not self._ended and _TLS_HELLO.match(bytes(self._held[:3]) + data[:3]):
+            self._ended = True
+            yield ForeignProtocol("tls")
         if self._held:
             if LF not in data and self._fits(len(self._held) + len(data)):
                 self._held += data
                 return b""
             data = bytes(self._held) + data
             self._held.clear()
-        return data
+        if self._at_first_line and LF in data and not self._ended:
+            if _HTTP_REQUEST.match(data):
+                self._ended = True
+                yield ForeignProtocol("http")
+            else:
+                self._at_first_line = False
+        return b"" if self._ended else data
 
     def _fits(self, size: int) -> bool:
         """Whether an unfinished line of this size can still be within the limit: it has its letter and maybe a CR."""
         return size <= self._max_message_bytes + 2
 
     def _hold(self, rest: bytes) -> None:
+        self._between_lines = False
         if self._fits(len(rest)):
             self._held += rest
         else:
@@ -285,25 +318,13 @@ class Decoder:
         yield self._too_big(CRLF if ending == CRLF else LF)
         return data[end:]
 
-    @staticmethod
-    def _publish_run_end(data: bytes, start: int) -> int:
-        """Where the complete ``p`` lines from here on end; 0 if there is none."""
-        match = _PUBLISH_RUN_END.search(data, start)
-        return match.end() if match else data.rfind(LF, start) + 1
-
-    def _publish_run(self, run: bytes) -> Iterator[Command]:
-        """One Publish, unless the lines differ in their ending or one of them is too long."""
-        limit = self._max_message_bytes
-        endings = run.count(CRLF) if CRLF in run else 0
-        if endings not in (0, run.count(LF)) or (len(run) > limit and max(map(len, run.split(LF))) > limit + 1):
-            yield from self._uneven_publish_run(run)
-        elif endings:
-            yield Publish(run[1:-2].replace(b"\r\np", LF) + LF, endings, CRLF)
-        else:
-            data = run[1:].replace(b"\np", LF)
-            yield Publish(data, data.count(LF), LF)
-
     def _uneven_publish_run(self, run: bytes) -> Iterator[Command]:
+        """Publish lines that end in CRLF, hold CR, or may be too long: all alike, or piece by piece."""
+        endings = run.count(CRLF)
+        if endings == run.count(LF) and len(run) <= self._max_message_bytes:
+            yield Publish(run[1:-2].replace(b"\r\np", LF) + LF, endings, CRLF)
+            return
+
         def kind(line: bytes) -> tuple[bytes, bool]:
             eol = CRLF if line.endswith(b"\r") else LF
             return eol, len(line) - len(eol) > self._max_message_bytes
@@ -318,11 +339,6 @@ class Decoder:
     def _line(self, line: bytes) -> Command | None:
         eol = CRLF if line.endswith(CRLF) else LF
         line = line[: -len(eol)]
-        if self._at_first_line:
-            self._at_first_line = False
-            if _HTTP_REQUEST.fullmatch(line):
-                self._ended = True
-                return ForeignProtocol("http")
         if not line:
             return None
         if len(line) - 1 > self._max_message_bytes:
@@ -337,6 +353,11 @@ class Decoder:
 
     def _too_big(self, eol: bytes) -> Failure:
         return Failure(TooBigError(f"longer than {self._max_message_bytes} bytes, the server's --max-message"), eol)
+
+
+def _pack(run: bytes, count: int) -> Publish:
+    """A run of ``p`` lines that end in LF."""
+    return Publish(run[1:].replace(b"\np", LF) if count > 1 else run[1:], count, LF)
 
 
 # --- replies to bytes --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from gevent.server import StreamServer
 from gstream import protocol
 from gstream.batch import Batch
 from gstream.broker import Broker
-from gstream.connection import RECEIVE_BYTES, ClientGone, Connection
+from gstream.connection import ClientGone, Connection
 from gstream.errors import FullError, InternalError
 from gstream.group import Mailbox
 from gstream.inflight import Delivery, InFlight
@@ -61,7 +61,6 @@ class SessionSettings:
     max_message_bytes: int
     max_connections: int
     sessions: set[Session] = field(default_factory=set)
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
     numbers: counting[int] = field(default_factory=lambda: counting(1))
 
 
@@ -103,7 +102,7 @@ class Session:
             self._serve()
             if self._draining and self._typed_eol:
                 connection.write(protocol.encode_notice("drain the server is stopping", self._typed_eol))
-            connection.finish(until_arrived=len(self._in_flight) > 0)
+            connection.finish(until_arrived=bool(self._in_flight.deliveries))
         except ClientGone:
             pass
         finally:
@@ -179,7 +178,7 @@ class Session:
 
     def _deliver(self, batch: Batch, reply: bytes, ends: Sequence[int] | None = None) -> None:
         in_flight = self._in_flight
-        if len(in_flight) >= IN_FLIGHT_BATCHES or in_flight.size_bytes > CHUNK_BYTES:
+        if len(in_flight.deliveries) >= IN_FLIGHT_BATCHES or in_flight.size_bytes > CHUNK_BYTES:
             in_flight.acknowledged(self._connection.arrived())
         in_flight.add(Delivery(self._connection.place, reply, batch, self._topic.group, ends))
         self._connection.write(reply)
@@ -301,7 +300,7 @@ class LineServer(StreamServer):
         settings = self._settings
         number = next(settings.numbers)
         facts = {"connection": number, "client": _describe(address)}
-        connection = Connection(sock, settings.buffer)
+        connection = Connection(sock)
         try:
             if len(settings.sessions) >= settings.max_connections:
                 log.warning("connection refused: --max-connections reached", extra=facts)
