@@ -97,8 +97,13 @@ class DisconnectedError(ClientError):
 
 
 class RefusedError(ClientError):
-    """The server answered with an error line; ``code`` is its stable word."""
+    """The server answered with an error line.
+
+    code: its stable word.
+    confirmed: how many messages of the same call were stored.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
+        self.confirmed = 0

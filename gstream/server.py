@@ -262,11 +262,12 @@ class LineServer(StreamServer):
     """Accepts the line protocol's clients on one listening socket.
 
     listener: a listening, non-blocking ``socket.socket``, taken over.
+    clients: their greenlets; owned, joined and killed by whoever owns the pool.
     banner: what a client is sent first.
     """
 
-    def __init__(self, listener: socket.socket, settings: SessionSettings, banner: bytes) -> None:
-        super().__init__(listener, spawn=Pool())
+    def __init__(self, listener: socket.socket, settings: SessionSettings, clients: Pool, banner: bytes) -> None:
+        super().__init__(listener, spawn=clients)
         self._settings = settings
         self._banner = banner
         self._accept_again: gevent.Greenlet[..., None] = gevent.Greenlet()

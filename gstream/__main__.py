@@ -1,0 +1,21 @@
+"""``python -m gstream`` and the ``gstream`` command; without a command it serves."""
+
+from __future__ import annotations
+
+import sys
+
+from gstream.cli import cli
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments = ["serve", *arguments]
+    cli(arguments, prog_name="gstream")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A running server: what starts and stops, in which order.
+
+with Service(Config(port=0)) as service:
+    print(service.port)
+    service.run_until_stopped()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import time
+from types import TracebackType
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+
+from gstream import protocol
+from gstream.broker import Broker
+from gstream.config import Config
+from gstream.listeners import UnixListener, open_tcp, resolve
+from gstream.server import LineServer, SessionSettings
+from gstream.storage.memory import Memory
+
+__all__ = ["Service"]
+
+log = logging.getLogger(__name__)
+
+SPARE_FILES = 64
+"""File descriptors that are not for clients: the loop's, the listeners, the log, a few for whoever embeds us."""
+
+KILL_SECONDS = 1.0
+"""How long a session may take that was killed."""
+
+
+class Service:
+    """One server with its listeners, in this thread's hub.
+
+    Entering it starts it and leaving it stops it: the same list backwards. Raises ConfigError and ListenError from
+    the start.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.engine = Memory(config.max_memory_bytes)
+        self.broker = Broker(self.engine)
+        self.port = 0
+        """The TCP port, once it is started."""
+        self.endpoints: list[str] = []
+        """Where it listens, once it is started: ``127.0.0.1:8080``, ``[::1]:8080``, a path."""
+        self._sessions = SessionSettings(self.broker, config.max_message_bytes, config.max_connections)
+        self._clients = Pool()
+        self._servers: list[LineServer] = []
+        self._unix: UnixListener | None = None
+        self._stop = Event()
+        self._stop_from_elsewhere = gevent.get_hub().loop.async_()
+        self._stop_from_elsewhere.start(self._stop.set)
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen. Either everything is started, or nothing is left behind."""
+        config = self.config
+        self._sessions.max_connections = _limit_connections(config.max_connections)
+        try:
+            addresses = resolve(config.host, config.port, insecure=config.insecure)
+            listeners = open_tcp(addresses)
+            self.port = listeners[0].getsockname()[1]
+            banner = protocol.BANNER if config.banner else b""
+            for listener in listeners:
+                self._servers.append(LineServer(listener, self._sessions, self._clients, banner))
+                host, port = listener.getsockname()[:2]
+                self.endpoints.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            if config.socket is not None:
+                self._unix = UnixListener(config.socket)
+                self._servers.append(LineServer(self._unix.socket, self._sessions, self._clients, banner=b""))
+                self.endpoints.append(config.socket)
+            for server in self._servers:
+                server.start()
+        except BaseException:
+            self._close_listeners()
+            raise
+        log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
+
+    def request_stop(self) -> None:
+        """End :meth:`run_until_stopped`; from any thread, greenlet or signal handler."""
+        self._stop_from_elsewhere.send()
+
+    def run_until_stopped(self) -> None:
+        """Serve until somebody calls :meth:`request_stop`."""
+        self._stop.wait()
+
+    def stop(self) -> None:
+        """No new connections; what was read is answered; out within the grace time."""
+        sessions = self._sessions.sessions
+        log.info("stopping", extra={"connections": len(sessions)})
+        deadline = time.monotonic() + self.config.grace_seconds
+        self._close_listeners()
+        for session in list(sessions):
+            session.drain()
+        self._clients.join(timeout=max(0.0, deadline - time.monotonic()))
+        if sessions:
+            log.warning("the grace time is over: connections closed", extra={"connections": len(sessions)})
+            self._clients.kill(timeout=KILL_SECONDS)
+        self._servers.clear()
+        self._stop_from_elsewhere.close()
+        lost = sum(topic.group.backlog for topic in self.broker.topics.values())
+        if lost:
+            log.warning("stopped; the messages in memory are lost", extra={"messages": lost})
+        else:
+            log.info("stopped")
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        if self._unix is not None:
+            self._unix.close()
+            self._unix = None
+
+
+def _limit_connections(wanted: int) -> int:
+    """Raise the limit on open files as far as it goes; how many connections it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    allowed = max(1, soft - SPARE_FILES)
+    log.warning("the limit on open files (ulimit -n) allows fewer connections", extra={"connections": allowed})
+    return allowed
