@@ -238,6 +238,10 @@ class Decoder:
         size = len(data)
         while start < size:
             first = data[start]
+            if first == IAC and self._telnet is None:
+                self._telnet = TelnetFilter()
+                yield from self._commands(data[start:])
+                return
             end = data.find(LF, start) + 1
             if not end:
                 self._hold(data[start:])
@@ -255,10 +259,6 @@ class Decoder:
                 if end < size and data[end] == _C and (match := _CONSUME_RUN.match(data, start)):
                     end = match.end()
                 yield Consume((end - start) // (1 + len(eol)), eol)
-            elif first == IAC and self._telnet is None:
-                self._telnet = TelnetFilter()
-                yield from self._commands(data[start:])
-                return
             elif command := self._line(data[start:end]):
                 yield command
             start = end
