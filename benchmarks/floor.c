@@ -4,11 +4,13 @@
  * `ok` to a `p` line, always the same 17-byte message to a `c` line, `+ ` to a `z` line.
  *
  * Strategy: what a small but correct C server does.  One thread, one level-triggered epoll, one read a wake-up, all of
- * its answers in one write; what the socket does not take is kept, and the connection is not read until it is gone. */
+ * its answers in one write; what the socket does not take is kept, and the connection is not read until it is gone.
+ * Every line is looked for and answered by its first byte: no reply is sent that was not asked for. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +75,8 @@ static void serve(struct connection *c) {
     }
     char *out = outgoing, *line = incoming, *stop = incoming + got, *end;
     while ((end = memchr(line, '\n', (size_t)(stop - line)))) {
-        out = answer(out, c->command ? c->command : *line);
+        char command = c->command ? c->command : *line;
+        if (command != '\n') out = answer(out, command); /* a blank line is ignored */
         c->command = 0;
         line = end + 1;
     }
@@ -112,6 +115,7 @@ int main(int argc, char **argv) {
     int port = argc > 1 ? atoi(argv[1]) : 0;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
     struct epoll_event events[512], listening = {.events = EPOLLIN, .data.ptr = NULL};
+    signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of write, not the end */
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "latency.h"
 #include "wire.h"
 
 enum {
@@ -67,28 +69,6 @@ static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* ---- latencies: a log-scale histogram, 64 buckets an octave (1.6 % wide), nanoseconds ---- */
-
-static uint64_t buckets[64 * 64], samples, slowest_ns;
-
-static void record(uint64_t ns) {
-    unsigned octave = ns < 64 ? 0 : 63u - (unsigned)__builtin_clzll(ns) - 5;
-    buckets[octave * 64 + (ns >> (octave ? octave - 1 : 0)) % 64]++;
-    samples++;
-    if (ns > slowest_ns) slowest_ns = ns;
-}
-
-static double percentile_us(double fraction) {
-    uint64_t rank = (uint64_t)(fraction * (double)samples), seen = 0;
-    for (unsigned i = 0; i < sizeof buckets / sizeof *buckets; i++) {
-        seen += buckets[i];
-        if (seen <= rank) continue;
-        unsigned octave = i / 64;
-        return octave ? (double)(((uint64_t)64 + i % 64) << (octave - 1)) / 1000 : (double)i / 1000;
-    }
-    return (double)slowest_ns / 1000;
 }
 
 /* ---- connections ---- */
@@ -242,6 +222,18 @@ static void receive(struct connection *c) {
     }
 }
 
+/* Every reply has come: after the end of what was asked only the end of what is answered may follow. The clock has
+ * stopped. */
+static void expect_silence(void) {
+    for (unsigned i = 0; i < options.connections; i++) shutdown(connections[i].fd, SHUT_WR);
+    for (unsigned i = 0; i < options.connections; i++) {
+        fcntl(connections[i].fd, F_SETFL, 0); /* blocking again, with the patience that dial() gave it */
+        ssize_t got = read(connections[i].fd, incoming, sizeof incoming);
+        if (got > 0) unexpected("the end", incoming, (size_t)got);
+        if (got < 0) fail(5, "a connection did not end in order: %s", strerror(errno));
+    }
+}
+
 /* ---- the modes ---- */
 
 static void begin_window(struct connection *c, uint64_t now, uint64_t stop_ns) {
@@ -293,6 +285,7 @@ static void run_windows(void) {
             fail(3, "time limit of %.0f s: %s %s got %llu replies, %u of %u connections still wait", options.limit,
                  options.protocol, options.operation, (unsigned long long)completed, active, options.connections);
     }
+    expect_silence();
     double seconds = (double)(now - began) / 1e9;
     printf("{\"messages\": %llu, \"seconds\": %.6f, \"rate\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
            "\"max_us\": %.2f}\n",
@@ -383,6 +376,7 @@ static void read_options(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN); /* a server that is gone is reported, exit code 5 */
     read_options(argc, argv);
     define_operation();
     if (!strcmp(options.operation, "idle")) {

@@ -53,8 +53,9 @@ def _installed(package: str) -> str:
 
 def _checkout_version() -> str:
     """Read, not imported: the benchmark also runs where gstream is not installed."""
+    pattern = re.compile(r'^(?:__)?version(?:__)?.* = "([^"]+)"', re.MULTILINE)
     for path in (CHECKOUT / "gstream" / "__init__.py", CHECKOUT / "pyproject.toml"):
-        if path.exists() and (match := re.search(r'^(?:__)?version(?:__)?.* = "([^"]+)"', path.read_text(), re.M)):
+        if path.exists() and (match := pattern.search(path.read_text())):
             return match[1]
     return _installed("gstream")
 

@@ -19,6 +19,9 @@ SOURCES = Path(__file__).resolve().parent
 TIME_LIMIT_SECONDS = 120
 """Of one run of the load generator, the longest of which takes about 15 s."""
 
+MESSAGE_BYTES = 17
+"""The floor answers with a message of this size, and of this text (see wire.h), whatever was published."""
+
 
 class BenchmarkError(Exception):
     """One measurement failed; the run goes on without it and says so in the end."""
@@ -46,7 +49,7 @@ def compile_program(name: str, directory: Path) -> Path:
     if compiler is None:
         raise CompilerMissing("no C compiler; install one, for example: apt install gcc libc6-dev")
     program = directory / name
-    command = [compiler, "-O2", "-o", str(program), str(SOURCES / f"{name}.c")]
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCES / f"{name}.c")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompilerMissing(f"{name}.c does not compile (are the C library's headers installed?)\n{done.stderr}")
@@ -94,6 +97,7 @@ class Load:
 
     def _command(self, protocol: str, operation: str, port: int, *, connections: int, window: int) -> list[str]:
         command = [str(self._program), protocol, operation, "--port", str(port)]
+        command += ["--size", str(MESSAGE_BYTES)]
         return [*command, "--connections", str(connections), "--window", str(window)]
 
     @contextmanager

@@ -1,16 +1,20 @@
 """The figures of a run: kept by round, summed up as medians, compared within a round.
 
-Owns the JSON file. A ratio is computed between two servers in the same round, and the median is taken of the ratios: what
-slowed a whole round down slowed both of them down.
+Owns the JSON file. A ratio is computed between two servers in the same round, and the median is taken of the ratios:
+what slowed a whole round down slowed both of them down.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+
+_FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/")
+"""In the last words of a program. Results are published: they name no place on the machine they come from."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,16 @@ class Results:
     machine: dict[str, str]
     rounds: int
     quick: bool
+    sizes: dict[str, float]
+    """How much of everything was done, by the names of Sizes and ``message_bytes``."""
     samples: list[Sample] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, round: int, scenario: str, server: str, figures: dict[str, float]) -> None:
         self.samples += [Sample(round, scenario, server, name, value) for name, value in figures.items()]
+
+    def fail(self, round: int, scenario: str, server: str, reason: str) -> None:
+        self.failures.append(Failure(round, scenario, server, _FOLDERS.sub("", reason)))
 
     def servers(self) -> list[str]:
         """In the order in which they were measured first."""

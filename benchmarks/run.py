@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -15,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from machine import describe_machine
-from programs import BenchmarkError, CompilerMissing, Load, compile_program
+from programs import MESSAGE_BYTES, BenchmarkError, CompilerMissing, Load, compile_program
 from report import print_report, write_report
-from results import Failure, Results
+from results import Results
 from scenarios import FULL, QUICK, Bench, Scenario, list_scenarios
 from servers import DEFAULT_GSTREAM, Server, find_servers
 
@@ -33,8 +34,8 @@ Examples:
   python benchmarks/run.py --gstream 'pypy3 -m gstream serve --port {port}'
   python benchmarks/run.py --redraw docs/benchmarks.json --output docs
 
-Redis and beanstalkd take part where redis-server and beanstalkd are installed. Every server is a fresh process on a free
-port of 127.0.0.1; no running instance is touched.
+Redis and beanstalkd take part where redis-server and beanstalkd are installed. Every server is a fresh process on a
+free port of 127.0.0.1; no running instance is touched.
 """
 
 
@@ -71,7 +72,7 @@ def _measure(results: Results, bench: Bench, scenarios: list[Scenario], servers:
                     try:
                         results.add(round, scenario.name, server.name, scenario.run(bench, server))
                     except BenchmarkError as error:
-                        results.failures.append(Failure(round, scenario.name, server.name, str(error)))
+                        results.fail(round, scenario.name, server.name, str(error))
                         progress.console.print(f"{title}: {error}", style="red", markup=False)
                     progress.advance(task)
 
@@ -110,6 +111,8 @@ def main(
     # As an exception it passes the context managers that stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     out = Console()
+    if not out.is_terminal:
+        out.width = 120  # of a file nobody needs to see the ends cut off
     if redraw:
         results = Results.read(redraw)
     else:
@@ -121,10 +124,12 @@ def main(
             except CompilerMissing as error:
                 raise click.UsageError(str(error)) from None
             chosen = _choose_servers(servers, find_servers(gstream, floor))
-            bench = Bench.prepare(Load(load), QUICK if quick else FULL, directory)
+            sizes = QUICK if quick else FULL
+            bench = Bench.prepare(Load(load), sizes, directory)
             if bench.idle_connections < bench.sizes.idle_connections:
                 out.print(f"The limit on open files allows only {bench.idle_connections} idle connections (ulimit -n).")
-            results = Results(describe_machine([s.name for s in chosen]), rounds, quick)
+            facts = describe_machine([server.name for server in chosen])
+            results = Results(facts, rounds, quick, {**asdict(sizes), "message_bytes": MESSAGE_BYTES})
             _measure(results, bench, scenarios, chosen, out)
     print_report(results, out)
     if output:

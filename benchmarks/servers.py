@@ -63,22 +63,27 @@ class Running:
         self.start_seconds = 0.0
         """From the start of the process to its first answer."""
         self._log = directory / f"{server.name}.log"
-        home = directory / server.name
+        home = directory / f"{server.name}.home"
         home.mkdir(exist_ok=True)
-        path = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+        # Defaults are measured: what the caller has set for its own gstream servers must not reach this one.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GSTREAM_")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environment.get("PYTHONPATH")]))
         command = [word.replace("{port}", str(self.port)) for word in server.command]
         with self._log.open("wb") as log:
             self._began = time.perf_counter()
             # A session of its own: Ctrl-C reaches this program only, which then stops its servers in order.
-            self._process = subprocess.Popen(
-                command,
-                cwd=home,
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=home,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise BenchmarkError(f"{server.name} cannot be started: {error}") from error
 
     def wait_until_ready(self) -> None:
         """Connect until it answers; raises BenchmarkError if it ends or stays silent."""
@@ -93,6 +98,8 @@ class Running:
                         return
             except ConnectionError:
                 time.sleep(POLL_SECONDS)
+            except TimeoutError:
+                break
         raise BenchmarkError(f"{self.server.name} did not answer within {START_SECONDS} s: {self._last_words()}")
 
     def rss_bytes(self) -> int:

@@ -34,6 +34,7 @@ struct step {
 static struct step steps[4];
 static int step_count;
 static const char *hello = "", *hello_reply = "";
+
 static void fail(int code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

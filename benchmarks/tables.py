@@ -1,0 +1,186 @@
+"""The figures as tables of text: the same ones for the terminal and for the page.
+
+Owns how a number reads. A cell is a median and, below it, the least and the most of the rounds; a table's columns are
+the servers that took part, so nothing is said of one that did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bars import Verdict, judge
+from results import Results, Summary
+from scenarios import CONNECTIONS, PIPELINED_CONNECTIONS, WINDOWS
+
+TITLES = {"gstream": "gstream", "redis": "Redis", "beanstalkd": "beanstalkd", "floor": "floor"}
+"""In the order of the columns."""
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    """A section's file names and anchors are made of it."""
+    title: str
+    header: list[str]
+    labels: int
+    """The first so many columns are words, the others figures."""
+    rows: list[list[Cell]] = field(default_factory=list)
+
+
+def list_tables(results: Results) -> list[Table]:
+    """Those that anything was measured for."""
+    makers = (_one_at_a_time, _pipelined, _latency, _queue_memory, _idle, _fairness, _start, _bars)
+    return [table for table in (make(results) for make in makers) if table.rows]
+
+
+def servers_of(results: Results) -> list[str]:
+    """In the order of the tables, whichever was measured first."""
+    return [name for name in TITLES if name in results.servers()]
+
+
+def number(value: float) -> str:
+    """Three digits that count: the rest is noise."""
+    if value == 0:
+        return "0"
+    digits = 0
+    while digits < 3 and abs(value) * 10**digits < 99.95:
+        digits += 1
+    if digits:
+        return f"{value:.{digits}f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    scale = 10 ** max(0, len(str(int(abs(value)))) - 3)
+    return f"{round(value / scale) * scale:,}"
+
+
+def duration(microseconds: float) -> str:
+    if microseconds < 1000:
+        return f"{number(microseconds)} µs"
+    return f"{number(microseconds / 1000)} ms" if microseconds < 1e6 else f"{number(microseconds / 1e6)} s"
+
+
+def memory(size: float) -> str:
+    return f"{number(size / 1024)} KiB" if size >= 1024 else f"{number(size)} B"
+
+
+def cell(summary: Summary | None, rounds: int, read: Callable[[float], str] = number) -> Cell:
+    if summary is None:
+        return Cell(NOTHING)
+    least, most = read(summary.least), read(summary.most)
+    return Cell(read(summary.median), f"{least} .. {most}" if rounds > 1 and least != most else "")
+
+
+def _row(labels: Iterable[str], cells: Iterable[Cell]) -> list[Cell]:
+    return [*map(Cell, labels), *cells]
+
+
+def _any_figure(row: list[Cell], labels: int) -> bool:
+    return any(each.text != NOTHING for each in row[labels:])
+
+
+def _by_server(
+    results: Results, name: str, title: str, labels: list[str], lines: Iterable[tuple[tuple[str, ...], str, str]],
+    read: Callable[[float], str], ratios: bool = False,
+) -> Table:  # fmt: skip
+    """A column a server; a line is its labels, a scenario, and a figure of it."""
+    servers = servers_of(results)
+    peers = [peer for peer in servers if peer != "gstream"] if ratios and "gstream" in servers else []
+    header = [*labels, *(TITLES[s] for s in servers), *(f"× {TITLES[p]}" for p in peers)]
+    table = Table(name, title, header, len(labels))
+    for words, scenario, figure in lines:
+        cells = [cell(results.figure(scenario, figure, server), results.rounds, read) for server in servers]
+        cells += [cell(results.ratio(scenario, figure, "gstream", peer), results.rounds) for peer in peers]
+        if _any_figure(cells, 0):
+            table.rows.append(_row(words, cells))
+    return table
+
+
+def _rates(results: Results, name: str, title: str, label: str, counts: Iterable[int]) -> Table:
+    lines = [
+        ((operation, f"{n:,}"), f"{name}-{n}", f"{operation}_rate")
+        for operation in ("publish", "consume")
+        for n in counts
+    ]
+    return _by_server(results, name, title, ["", label], lines, number, ratios=True)
+
+
+def _one_at_a_time(results: Results) -> Table:
+    return _rates(results, "one-at-a-time", "One message at a time, messages a second", "connections", CONNECTIONS)
+
+
+def _pipelined(results: Results) -> Table:
+    title = f"Pipelined on {PIPELINED_CONNECTIONS} connections, messages a second"
+    return _rates(results, "pipelined", title, "at a time", WINDOWS)
+
+
+def _latency(results: Results) -> Table:
+    lines = [
+        ((operation, f"{n:,}", percentile), f"one-at-a-time-{n}", f"{operation}_{percentile}_us")
+        for operation in ("publish", "consume")
+        for n in CONNECTIONS
+        for percentile in ("p50", "p99")
+    ]
+    return _by_server(results, "latency", "Latency, one message at a time", ["", "connections", ""], lines, duration)
+
+
+def _queue_memory(results: Results) -> Table:
+    lines = [
+        (("published in bursts",), "memory-burst", "bytes_per_message"),
+        (("published one at a time",), "memory-single", "bytes_per_message"),
+    ]
+    return _by_server(results, "memory", "Memory a queued message", [""], lines, memory)
+
+
+def _idle(results: Results) -> Table:
+    lines = [
+        (("connections held open",), "connections", lambda n: f"{n:,.0f}"),
+        (("memory for each",), "bytes_per_connection", memory),
+        (("first answer to a new one, median",), "answer_median_us", duration),
+        (("first answer to a new one, slowest",), "answer_max_us", duration),
+    ]
+    return _mixed(results, "idle", "Idle connections", lines)
+
+
+def _fairness(results: Results) -> Table:
+    lines = [
+        (("p50 alone",), "alone_p50_us", duration),
+        (("p99 alone",), "alone_p99_us", duration),
+        (("p50 beside the flood",), "beside_p50_us", duration),
+        (("p99 beside the flood",), "beside_p99_us", duration),
+        (("slowest beside the flood",), "beside_max_us", duration),
+        (("commands a second that the flood was answered",), "flood_rate", number),
+    ]
+    return _mixed(results, "fairness", "A flood, and another connection beside it", lines)
+
+
+def _mixed(
+    results: Results, scenario: str, title: str, lines: Sequence[tuple[tuple[str, ...], str, Callable[[float], str]]]
+) -> Table:
+    """One scenario, a row a figure, each read in its own way."""
+    parts = [_by_server(results, scenario, title, [""], [(words, scenario, f)], read) for words, f, read in lines]
+    return Table(scenario, title, parts[0].header, 1, [row for part in parts for row in part.rows])
+
+
+def _start(results: Results) -> Table:
+    lines = [(("first answer after",), "start_ms", lambda ms: duration(ms * 1000))]
+    return _mixed(results, "start", "Start", lines)
+
+
+def _bars(results: Results) -> Table:
+    table = Table("bars", "The bars", ["gstream's figure", "bar", "measured", "reached"], 1)
+    table.rows.extend(_bar_row(each, results.rounds) for each in judge(results))
+    return table
+
+
+def _bar_row(verdict: Verdict, rounds: int) -> list[Cell]:
+    promise = verdict.promise
+    measured = cell(verdict.measured, rounds)
+    figure = Cell(f"{measured.text} {promise.unit}", measured.spread) if verdict.measured else measured
+    reached = "yes" if verdict.reached else "no: it failed" if verdict.failed else "no"
+    return [Cell(promise.title), Cell(promise.bar()), figure, Cell(reached)]
