@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TypeAlias
 
-from gstream.batch import LF
+from gstream.batch import LF, pack, unpack
 from gstream.errors import ArgumentError, ReplyError, TooBigError, UnknownCommandError
 from gstream.telnet import IAC, TelnetFilter
 
@@ -163,7 +163,7 @@ def _decode_wait(argument: bytes, eol: bytes) -> Command:
 COMMANDS: Final[dict[int, CommandRow]] = {
     ord(row.usage[0]): row
     for row in (
-        CommandRow("pXXX", "publish content XXX", lambda argument, eol: Publish(argument + LF, 1, eol)),
+        CommandRow("pXXX", "publish content XXX", lambda argument, eol: Publish(pack(argument), 1, eol)),
         CommandRow("c", "consume new content", _no_argument(lambda eol: Consume(1, eol))),
         CommandRow("q", "close stream", _no_argument(Quit)),
         CommandRow("w[seconds[ n]]", "wait for a message, or for up to n of them", _decode_wait),
@@ -227,7 +227,7 @@ class Decoder:
             if data[0] == _P:
                 whole = data[-1] == _LF and (count == 1 or data.count(b"\np") == count - 1)
                 if whole and len(data) <= self._max_message_bytes and b"\r" not in data:
-                    return (_pack(data, count),)
+                    return (Publish(data, count, LF),)
             elif data == b"c\n" * count:
                 return (Consume(count, LF),)
         return self._commands(data)
@@ -254,7 +254,7 @@ class Decoder:
                 if b"\r" in run or len(run) > self._max_message_bytes:
                     yield from self._uneven_publish_run(run)
                 else:
-                    yield _pack(run, run.count(LF))
+                    yield Publish(run, run.count(LF), LF)
             elif first == _C and (eol := _CONSUME_LINES.get(data[start:end])):
                 if end < size and data[end] == _C and (match := _CONSUME_RUN.match(data, start)):
                     end = match.end()
@@ -322,7 +322,7 @@ class Decoder:
         """Publish lines that end in CRLF, hold CR, or may be too long: all alike, or piece by piece."""
         endings = run.count(CRLF)
         if endings == run.count(LF) and len(run) <= self._max_message_bytes:
-            yield Publish(run[1:-2].replace(b"\r\np", LF) + LF, endings, CRLF)
+            yield Publish(run.replace(CRLF, LF), endings, CRLF)
             return
 
         def kind(line: bytes) -> tuple[bytes, bool]:
@@ -334,7 +334,7 @@ class Decoder:
             if too_big:
                 yield from (self._too_big(eol) for _ in lines)
             else:
-                yield Publish(b"".join(line[1 : 1 - len(eol) or None] + LF for line in lines), len(lines), eol)
+                yield Publish(b"".join(line.removesuffix(b"\r") + LF for line in lines), len(lines), eol)
 
     def _line(self, line: bytes) -> Command | None:
         eol = CRLF if line.endswith(CRLF) else LF
@@ -355,11 +355,6 @@ class Decoder:
         return Failure(TooBigError(f"longer than {self._max_message_bytes} bytes, the server's --max-message"), eol)
 
 
-def _pack(run: bytes, count: int) -> Publish:
-    """A run of ``p`` lines that end in LF."""
-    return Publish(run[1:].replace(b"\np", LF) if count > 1 else run[1:], count, LF)
-
-
 # --- replies to bytes --------------------------------------------------------------------------------------------
 
 _READY_OKS: Final = 16384
@@ -375,8 +370,9 @@ def encode_oks(count: int) -> bytes:
 
 
 def encode_lines(data: bytes, eol: bytes) -> bytes:
-    """The replies to ``c``: packed lines, each ending the way the command did."""
-    return data if eol == LF else data.replace(LF, eol)
+    """The replies to ``c``: packed lines without their packing, each ending the way the command did."""
+    lines = unpack(data)
+    return lines if eol == LF else lines.replace(LF, eol)
 
 
 def encode_message(offset: int, attempt: int, body: bytes, eol: bytes) -> bytes:

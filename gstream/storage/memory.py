@@ -21,8 +21,8 @@ LARGE_BATCH_BYTES = 16 * 1024
 class Memory:
     """The budget that all logs of a server share.
 
-    max_bytes: how many bytes of packed lines may be stored. A message costs its body and one byte; what Python
-    itself adds is a few percent.
+    max_bytes: how many bytes of packed lines may be stored. A message costs its body and PACKING_BYTES; what
+    Python itself adds is a few percent.
     """
 
     name = "memory"
