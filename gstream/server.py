@@ -23,7 +23,7 @@ from gevent.server import StreamServer
 from gstream import protocol
 from gstream.batch import Batch
 from gstream.broker import Broker
-from gstream.connection import ClientGone, Connection
+from gstream.connection import ClientGone, Connection, Outbox
 from gstream.errors import FullError, InternalError
 from gstream.group import Mailbox
 from gstream.inflight import Delivery, InFlight
@@ -55,12 +55,14 @@ class SessionSettings:
 
     max_message_bytes, max_connections: see Config.
     sessions: those that are open, on all listeners.
+    outbox: where they queue their replies.
     """
 
     broker: Broker
     max_message_bytes: int
     max_connections: int
     sessions: set[Session] = field(default_factory=set)
+    outbox: Outbox = field(default_factory=Outbox)
     numbers: counting[int] = field(default_factory=lambda: counting(1))
 
 
@@ -126,6 +128,8 @@ class Session:
             elif self._connection.ended:
                 self._execute(self._decoder.close())
                 return
+            else:
+                self._connection.flush()
 
     def _execute(self, commands: Iterable[protocol.Command]) -> None:
         connection = self._connection
@@ -147,7 +151,7 @@ class Session:
                 executed = 0
                 connection.flush()
                 connection.pause()
-        connection.flush()
+        connection.flush_soon()
 
     # --- commands
 
@@ -301,7 +305,7 @@ class LineServer(StreamServer):
         settings = self._settings
         number = next(settings.numbers)
         facts = {"connection": number, "client": _describe(address)}
-        connection = Connection(sock)
+        connection = Connection(sock, settings.outbox)
         try:
             if len(settings.sessions) >= settings.max_connections:
                 log.warning("connection refused: --max-connections reached", extra=facts)
