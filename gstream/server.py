@@ -184,8 +184,9 @@ class Session:
         in_flight = self._in_flight
         if len(in_flight.deliveries) >= IN_FLIGHT_BATCHES or in_flight.size_bytes > CHUNK_BYTES:
             in_flight.acknowledged(self._connection.arrived())
-        in_flight.add(Delivery(self._connection.place, reply, batch, self._topic.group, ends))
-        self._connection.write(reply)
+        connection = self._connection
+        in_flight.add(Delivery(connection.place, reply, batch, self._topic.group, ends))
+        connection.write(reply)
 
     def _wait(self, command: protocol.Wait) -> None:
         self._typed_eol = command.eol

@@ -126,7 +126,7 @@ class Cursor:
         data = segment.data
         start = self._position
         count = min(max_messages, available)
-        end = lines_end(data, start, len(data), count, available)
+        end = data.find(LF, start) + 1 if count == 1 else lines_end(data, start, len(data), count, available)
         if end - start > max_bytes:
             end = data.rfind(LF, start, start + max_bytes) + 1 or data.find(LF, start) + 1
             count = data.count(LF, start, end)
