@@ -44,7 +44,7 @@ _READ, _WRITE = 1, 2
 
 
 class ClientGone(Exception):
-    """The client cannot be written to any more."""
+    """The client can be neither written to nor read from any more."""
 
 
 _switch_to = greenlet.switch
@@ -122,7 +122,8 @@ class Connection:
     def read(self) -> bytes | None:
         """What the client sent next; b"" once it has ended; None when it sent nothing, but there is something to do.
 
-        That is after :meth:`wake`, or when queued replies could not be written and have to be flushed.
+        That is after :meth:`wake`, or when queued replies could not be written and have to be flushed. Raises
+        ClientGone after a reset: then the beginning of a line is no command.
         """
         self._reading = True
         _switch_to(self._hub)
@@ -131,9 +132,9 @@ class Connection:
             data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return None
-        except OSError:
+        except OSError as error:
             self._reset = True
-            data = b""
+            raise ClientGone from error
         if data:
             self._heard = self._sent
         else:

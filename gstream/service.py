@@ -89,6 +89,11 @@ class Service:
             raise
         log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
 
+    @property
+    def connection_count(self) -> int:
+        """How many clients are connected."""
+        return len(self._sessions.sessions)
+
     def request_stop(self) -> None:
         """End :meth:`run_until_stopped`; from any thread, greenlet or signal handler."""
         self._stop_from_elsewhere.send()

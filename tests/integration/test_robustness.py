@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gstream.testing import ServerProcess, ServerThread, Session
+from gstream.service import Service
+from gstream.testing import ServerProcess, ServerThread, Session, wait_until
 
 MAX_MESSAGE = 20
 
@@ -114,3 +115,20 @@ def test_endless_lines_leave_the_memory_flat() -> None:
         client.send(b"\nzend\n")
         client.expect(b"- toobig longer than 1024 bytes, the server's --max-message\n+ end\n")
         assert server.rss_bytes - before < 8 << 20
+
+
+def test_the_beginning_of_a_line_is_no_command_after_a_reset() -> None:
+    with ServerThread() as server:
+        for _ in range(20):
+            client = Session(server)
+            client.send(b"zready\npHalf a mess")
+            client.expect(b"+ ready\n")
+            client.reset()
+        wait_until(lambda: server.call(count_sessions) == 0, "the server has noticed")
+        with Session(server) as client:
+            client.send(b"c\n")
+            client.expect_nothing()
+
+
+def count_sessions(service: Service) -> int:
+    return service.connection_count
