@@ -19,7 +19,8 @@ import os
 import socket
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -39,7 +40,6 @@ FLUSH_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 """How long a closed connection is still read from, and its last reply's acknowledgement awaited."""
 
-_ONE_TURN_SECONDS = 1e-6  # a timer, unlike sleep(0), lets the loop look at the sockets first
 _READ, _WRITE = 1, 2
 
 
@@ -181,12 +181,9 @@ class Connection:
             self._readable.start(self._greenlet.switch)
 
     def pause(self) -> None:
-        """Let all others have a turn."""
-        self._readable.stop()
-        try:
-            gevent.sleep(_ONE_TURN_SECONDS)
-        finally:
-            self._readable.start(self._greenlet.switch)
+        """Let all others have a turn: go on when the loop has polled, and the client can take more replies."""
+        with self._writable() as writable:
+            self._hub.wait(writable)
 
     # --- writing
 
@@ -244,17 +241,25 @@ class Connection:
             self._send_slowly(memoryview(data)[size:])
 
     def _send_slowly(self, data: memoryview) -> None:
-        self._readable.stop()
-        writable = self._hub.loop.io(self._fd, _WRITE)
         try:
-            while data:
-                self._hub.wait(writable)
-                size = os.write(self._fd, data)
-                self._sent += size
-                data = data[size:]
+            with self._writable() as writable:
+                while data:
+                    self._hub.wait(writable)
+                    with suppress(BlockingIOError):
+                        size = os.write(self._fd, data)
+                        self._sent += size
+                        data = data[size:]
         except OSError as error:
             self._reset = True
             raise ClientGone from error
+
+    @contextmanager
+    def _writable(self) -> Iterator[Any]:
+        """A write watcher, for as long as the greenlet waits for it instead of for input."""
+        self._readable.stop()
+        writable = self._hub.loop.io(self._fd, _WRITE)
+        try:
+            yield writable
         finally:
             writable.close()
             self._readable.start(self._greenlet.switch)

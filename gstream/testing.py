@@ -97,8 +97,8 @@ class ServerThread:
             assert not self._thread.is_alive(), "the server's thread does not end"
 
     def _run(self) -> None:
-        self._hub = gevent.get_hub()
         try:
+            self._hub = gevent.get_hub()
             self.service = Service(self.config)
             self.service.start()
         except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
@@ -108,7 +108,6 @@ class ServerThread:
             self._started.put(None)
             self.service.run_until_stopped()
             self.service.stop()
-        finally:
             self._hub.destroy(destroy_loop=True)
 
 
