@@ -1,0 +1,209 @@
+"""What the unit tests share: a decoder's commands one by one, and sessions with a connection that is none."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+import gevent
+import pytest
+
+from gstream import protocol
+from gstream.batch import pack
+from gstream.broker import Broker
+from gstream.connection import ClientGone
+from gstream.server import Session, SessionSettings
+from gstream.storage.memory import Memory
+
+LETTERS = {protocol.Quit: "q", protocol.Ping: "z", protocol.Help: "h", protocol.Wait: "w"}
+
+
+@dataclass
+class Decoded:
+    """What a decoder made of some bytes.
+
+    commands: ("p", body, eol), ("c", eol), ("q", eol), ("z", token, eol), ("h", eol),
+    ("w", seconds, count, counted, eol), ("-", code, eol) and ("foreign", name).
+    answers: to a telnet client, joined; where they lie between the commands depends on how the bytes are cut.
+    """
+
+    commands: list[tuple[Any, ...]] = field(default_factory=list)
+    answers: bytes = b""
+
+    def add(self, command: protocol.Command) -> None:
+        if isinstance(command, protocol.Negotiate):
+            self.answers += command.answer
+        else:
+            self.commands += flatten(command)
+
+
+def flatten(command: protocol.Command) -> Iterator[tuple[Any, ...]]:
+    match command:
+        case protocol.Publish(data, count, eol):
+            lines = data.split(b"\n")
+            assert lines.pop() == b"", "packed lines end in LF"
+            assert len(lines) == count, "as many as it says"
+            for line in lines:
+                assert line[:1] == b"p", "each is packed"
+                yield "p", line[1:], eol
+        case protocol.Consume(count, eol):
+            assert count > 0
+            yield from [("c", eol)] * count
+        case protocol.Failure(error, eol):
+            yield "-", error.code, eol
+        case protocol.ForeignProtocol(name):
+            yield "foreign", name
+        case _:
+            yield LETTERS[type(command)], *astuple(command)
+
+
+Decode = Callable[..., Decoded]
+
+
+@pytest.fixture(scope="session")
+def decode() -> Decode:
+    """``decode(pieces, max_message_bytes)``: what a new decoder makes of them, and of the end behind them."""
+
+    def decode(pieces: Iterable[bytes], max_message_bytes: int = 1 << 20) -> Decoded:
+        decoder = protocol.Decoder(max_message_bytes)
+        decoded = Decoded()
+        for piece in pieces:
+            for command in decoder.feed(piece):
+                decoded.add(command)
+        for command in decoder.close():
+            decoded.add(command)
+        return decoded
+
+    return decode
+
+
+class FakeConnection:
+    """What a Session uses of a Connection, without a socket.
+
+    pieces: what each read gives, or is called to give. Behind them the client has ended.
+    takes: so many bytes of replies, and then the client is gone. got: how many of them it acknowledges.
+    """
+
+    def __init__(self, *pieces, takes=None, got=None):
+        self.pieces = deque(pieces)
+        self.takes = takes
+        self.got = got
+        self.ended = False
+        self.written = bytearray()
+        self.flushed = 0
+        self.flushes_soon = False
+        self.pauses = 0
+        self.wakes = 0
+        self.finished_until_arrived = None
+        self.on_input = None
+        self.arrived_calls = 0
+
+    def read(self):
+        if self.flushes_soon:
+            if self.is_gone:
+                return None
+            self.flush()
+        assert self.flushed == len(self.written), "nobody is left waiting for a reply"
+        assert not self.ended
+        if not self.pieces:
+            self.ended = True
+            return b""
+        piece = self.pieces.popleft()
+        return piece if isinstance(piece, bytes) else piece()
+
+    def wake(self):
+        self.wakes += 1
+
+    @contextmanager
+    def watching(self, on_input):
+        assert self.flushed == len(self.written), "what came before is answered before the waiting"
+        self.on_input = on_input
+        try:
+            yield
+        finally:
+            self.on_input = None
+
+    def pause(self):
+        assert self.flushed == len(self.written)
+        self.pauses += 1
+
+    @property
+    def place(self):
+        return len(self.written)
+
+    def write(self, data):
+        self.written += data
+
+    @property
+    def is_gone(self):
+        return self.takes is not None and len(self.written) > self.takes
+
+    def flush(self):
+        if self.is_gone:
+            raise ClientGone
+        self.flushes_soon = False
+        self.flushed = len(self.written)
+
+    def flush_soon(self):
+        self.flushes_soon = True
+
+    def arrived(self):
+        self.arrived_calls += 1
+        return self.flushed if self.got is None else self.got
+
+    def finish(self, *, until_arrived):
+        self.flush()
+        self.finished_until_arrived = until_arrived
+
+
+class Surroundings:
+    """What sessions need around them."""
+
+    def __init__(self, max_memory_bytes=1 << 30, max_message_bytes=1 << 20):
+        self.broker = Broker(Memory(max_memory_bytes))
+        self.settings = SessionSettings(self.broker, max_message_bytes, max_connections=10)
+        self.topic = self.broker.topic()
+        self.numbers = 0
+
+    def session(self, *pieces, **connection):
+        """A new client's session, and its connection."""
+        fake = FakeConnection(*pieces, **connection)
+        self.numbers += 1
+        return Session(fake, self.settings, self.numbers), fake
+
+    def run(self, *pieces, banner=b"", **connection):
+        """The whole conversation of one client; gives its connection."""
+        session, fake = self.session(*pieces, **connection)
+        session.run(banner)
+        return fake
+
+    def start(self, *pieces):
+        """A conversation that goes on; gives its connection, its greenlet and the session."""
+        session, fake = self.session(*pieces)
+        greenlet = gevent.spawn(session.run, b"")
+        gevent.idle()
+        return fake, greenlet, session
+
+    def publish(self, *bodies):
+        assert self.topic.publish(pack(*bodies), len(bodies)) == len(bodies)
+
+    def left(self):
+        """What is still in the queue."""
+        bodies = []
+        while batch := self.topic.group.take(1 << 20, 1 << 30):
+            bodies += batch.bodies()
+        return bodies
+
+
+@pytest.fixture
+def make_server() -> type[Surroundings]:
+    """``make_server(max_memory_bytes, max_message_bytes)``."""
+    return Surroundings
+
+
+@pytest.fixture
+def server() -> Surroundings:
+    return Surroundings()

@@ -1,0 +1,159 @@
+"""The house: which module may know which, and what none of them does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gstream
+
+HOME = Path(gstream.__file__).parent
+ORDER = (
+    ("gstream", "gstream.errors", "gstream.batch", "gstream.config", "gstream.telnet", "gstream.storage"),
+    ("gstream.protocol", "gstream.storage.memory", "gstream.logs", "gstream.listeners"),
+    ("gstream.group",),
+    ("gstream.broker", "gstream.inflight"),
+    ("gstream.connection", "gstream.server"),
+    ("gstream.service",),
+    ("gstream.client", "gstream.cli", "gstream.testing", "gstream.traffic", "gstream.__main__"),
+)
+"""From the ground up. A module knows those of the rows below it, and in its own row those before it."""
+
+NEVER_KNOWN = {
+    "gstream": {"gevent", "socket", "logging"},
+    "gstream.errors": {"gevent", "socket", "logging"},
+    "gstream.batch": {"gevent", "socket", "logging", "gstream"},
+    "gstream.config": {"gevent", "socket", "logging", "os", "sys", "click"},
+    "gstream.telnet": {"gevent", "socket", "logging", "gstream"},
+    "gstream.protocol": {"gevent", "socket", "logging", "time", "gstream.group", "gstream.broker", "gstream.storage"},
+    "gstream.storage.memory": {"gevent", "socket", "gstream.protocol", "gstream.group"},
+    "gstream.listeners": {"gevent", "gstream.protocol"},
+    "gstream.group": {"socket", "gstream.protocol"},
+    "gstream.broker": {"gevent", "socket", "gstream.protocol"},
+    "gstream.inflight": {"gevent", "socket", "gstream.protocol"},
+    "gstream.connection": {"gstream.protocol", "gstream.broker", "gstream.group", "gstream.storage"},
+    "gstream.client": {"gevent", "gstream.protocol", "gstream.server", "gstream.service"},
+}
+"""What the docstrings of these modules promise not to know."""
+
+
+def module_of(path):
+    parts = ["gstream", *path.relative_to(HOME).with_suffix("").parts]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+PATHS = {module_of(path): path for path in sorted(HOME.rglob("*.py"))}
+MODULES = sorted(PATHS)
+
+
+def imports_of(module):
+    """Every module that this one imports, wherever in it; not what is for the type checker only."""
+    tree = ast.parse(PATHS[module].read_text(encoding="utf-8"))
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped.update(id(inner) for inner in ast.walk(node))
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in PATHS else node.module
+
+
+def test_the_imports_are_seen():
+    assert {"gevent", "gstream.protocol", "gstream.batch", "gstream.inflight"} <= set(imports_of("gstream.server"))
+    assert "gstream.service" in imports_of("gstream.cli"), "those in functions too"
+
+
+def test_every_module_has_its_place():
+    assert sorted(module for row in ORDER for module in row) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module):
+    order = [each for row in ORDER for each in row]
+    known = {name for name in imports_of(module) if name.partition(".")[0] == "gstream"}
+    assert known <= set(order[: order.index(module)])
+
+
+@pytest.mark.parametrize(("module", "unknown"), NEVER_KNOWN.items(), ids=NEVER_KNOWN.keys())
+def test_what_a_module_does_not_know(module, unknown):
+    for name in imports_of(module):
+        parts = name.split(".")
+        prefixes = {".".join(parts[: at + 1]) for at in range(len(parts))}
+        assert not prefixes & unknown
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_monkey_patched(module):
+    assert "gevent.monkey" not in imports_of(module)
+    assert "patch_all" not in PATHS[module].read_text(encoding="utf-8").replace("``gevent.monkey.patch_all()``", "")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_no_longer_than_400_lines(module):
+    assert len(PATHS[module].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_what_it_is_and_what_it_offers(module):
+    tree = ast.parse(PATHS[module].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    names = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert "__all__" in names or len(tree.body) == 1
+
+
+ALONE = """
+import importlib, socket, sys, threading, time
+
+class NoSuch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ImportError(name + " is not for this module")
+
+sys.meta_path.insert(0, NoSuch())
+importlib.import_module({module!r})
+assert not any(each.__module__.startswith("gevent") for each in (socket.socket, time.sleep, threading.Event)), "patched"
+"""
+
+
+def import_alone(module, blocked=()):
+    program = ALONE.format(module=module, blocked=sorted(blocked))
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_imported_alone_and_says_nothing(module):
+    done = import_alone(module)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("module", ["gstream.service", "gstream.client", "gstream.testing", "gstream.traffic"])
+def test_the_core_needs_neither_click_nor_rich(module):
+    done = import_alone(module, {"click", "rich"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("module", ["gstream.client", "gstream.config", "gstream.protocol", "gstream.cli"])
+def test_programs_need_no_gevent_before_they_serve(module):
+    done = import_alone(module, {"gevent", "greenlet", "rich"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_blocked_package_is_noticed():
+    assert import_alone("gstream.cli", {"click"}).returncode == 1

@@ -1,0 +1,158 @@
+"""A session: what a client is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from gstream import protocol
+from gstream.protocol import BANNER, encode_help, encode_http_refusal
+from gstream.server import Session
+
+UNKNOWN = b"- unknown no such command; h lists them"
+CONVERSATIONS = {
+    "nothing": (b"", b""),
+    "the tutorial": (b"pHere we go!\nc\nq\n", b"ok\r\nHere we go!\n"),
+    "the tutorial, CRLF": (b"pHere we go!\r\nc\r\nq\r\n", b"ok\r\nHere we go!\r\n"),
+    "an empty message": (b"p\nc\nc\n", b"ok\r\n\n"),
+    "in order": (b"p1\np2\np3\nc\nc\nc\n", b"ok\r\nok\r\nok\r\n1\n2\n3\n"),
+    "each ends as its command did": (b"p1\r\np2\nc\nc\r\n", b"ok\r\nok\r\n1\n2\r\n"),
+    "nothing there": (b"c\nc\r\nz\n", b"+ \n"),
+    "fewer than asked for": (b"p1\np2\nc\nc\nc\nc\nz\n", b"ok\r\nok\r\n1\n2\n+ \n"),
+    "nothing behind q": (b"p1\nq\np2\nc\nz\n", b"ok\r\n"),
+    "the last line without its ending": (b"p1\nc", b"ok\r\n1\n"),
+    "the last line with half a CRLF": (b"p1\nc\r", b"ok\r\n1\r\n"),
+    "ping": (b"z\nztoken\r\n", b"+ \n+ token\r\n"),
+    "help": (b"h\nh\r\n", encode_help(b"\n") + encode_help(b"\r\n")),
+    "unknown": (b"connection: close\nquit\r\n\nz\n", UNKNOWN + b"\n" + UNKNOWN + b"\r\n+ \n"),
+    "a bad argument": (
+        b"wfive\nz\n",
+        b"- args w takes [seconds[ messages]], as in w5 or w0.5 100\n+ \n",
+    ),
+    "wait, not at all": (b"w0\nw0 5\r\n", b".\n.\r\n"),
+    "wait, one": (b"pa\npb\nw0\nw\n", b"ok\r\nok\r\n= 0 1 a\n= 1 1 b\n"),
+    "wait, a list": (b"pa\npb\npc\nw0 2\nw0 2\r\nw0 2\n", b"ok\r\n" * 3 + b"= 0 1 a\n= 1 1 b\n.\n= 2 1 c\r\n.\r\n.\n"),
+    "wait, a list of one": (b"pa\nw5 1\n", b"ok\r\n= 0 1 a\n.\n"),
+    "wait, counted bodies": (
+        b"pa\rb\np\0\np\nw0 9\r\n",
+        b"ok\r\n" * 3 + b"$ 0 1 3\r\na\rb\r\n$ 1 1 1\r\n\0\r\n= 2 1 \r\n.\r\n",
+    ),
+    "telnet's Ctrl-C": (b"\xff\xf4\xff\xfd\x06pone \xff\xff\r\nc\r\n", b"\xff\xfc\x06ok\r\none \xff\r\n"),
+    "HTTP": (b"GET /c HTTP/1.1\r\nHost: localhost\r\n\r\npHello\n", encode_http_refusal()),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\npHello\nz\n", b""),
+}
+
+
+@pytest.fixture(params=CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+def conversation(request):
+    return request.param
+
+
+def test_sent_at_once(conversation, server):
+    sent, replies = conversation
+    connection = server.run(sent)
+    assert bytes(connection.written) == replies
+    assert connection.flushed == len(replies)
+
+
+def test_sent_byte_by_byte(conversation, server):
+    sent, replies = conversation
+    assert bytes(server.run(*(sent[at : at + 1] for at in range(len(sent)))).written) == replies
+
+
+def test_a_read_may_give_nothing(conversation, server):
+    sent, replies = conversation
+    assert bytes(server.run(lambda: None, sent, lambda: None).written) == replies
+
+
+def test_the_banner_comes_first(server):
+    assert bytes(server.run(b"z\n", banner=BANNER).written) == BANNER + b"+ \n"
+
+
+def test_too_long_a_line_is_refused_in_its_place(make_server):
+    server = make_server(max_message_bytes=8)
+    connection = server.run(b"p12345678\np123456789\nz123456789\r\nc\n")
+    too_big = b"- toobig longer than 8 bytes, the server's --max-message"
+    assert bytes(connection.written) == b"ok\r\n" + too_big + b"\n" + too_big + b"\r\n12345678\n"
+
+
+FULL = b"- full no room within 12 bytes, the server's --max-memory; consume, or raise it"
+
+
+def test_full_is_said_and_what_is_stored_stays(make_server):
+    server = make_server(max_memory_bytes=12)
+    connection = server.run(b"pHello\n", b"pworld!\r\n", b"c\n", b"pworld!\n", b"c\n")
+    assert bytes(connection.written) == b"ok\r\n" + FULL + b"\r\nHello\nok\r\nworld!\n"
+
+
+def test_of_a_burst_the_first_ones_are_stored_and_each_is_answered(make_server):
+    server = make_server(max_memory_bytes=12)
+    connection = server.run(b"pa\npb\npc\npd\npe\npf\nz\n")
+    assert bytes(connection.written) == b"ok\r\n" * 4 + (FULL + b"\n") * 2 + b"+ \n"
+    assert server.left() == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_large_burst_that_is_refused_is_answered_message_by_message(make_server):
+    server = make_server(max_memory_bytes=12)
+    connection = server.run(b"pa\n" * 5000)
+    assert bytes(connection.written) == b"ok\r\n" * 4 + (FULL + b"\n") * 4996
+
+
+def test_many_messages_come_in_order_and_others_get_turns(server):
+    bodies = [b"%d" % number for number in range(100_000)]
+    server.publish(*bodies)
+    connection = server.run(b"c\n" * len(bodies))
+    assert bytes(connection.written) == b"".join(body + b"\n" for body in bodies)
+    assert connection.pauses > 0
+
+
+def test_a_long_list_comes_in_order_and_others_get_turns(server):
+    bodies = [b"%d" % number for number in range(10_000)]
+    server.publish(*bodies)
+    connection = server.run(b"w0 9999\n")
+    lines = b"".join(b"= %d 1 %b\n" % (number, body) for number, body in enumerate(bodies[:-1]))
+    assert bytes(connection.written) == lines + b".\n"
+    assert connection.pauses > 0
+    assert server.left() == [b"9999"]
+
+
+def test_others_get_turns_among_many_commands(server):
+    connection = server.run(b"z\n" * 10_000)
+    assert bytes(connection.written) == b"+ \n" * 10_000
+    assert connection.pauses >= 10
+
+
+def test_the_connection_is_closed_softly(server):
+    assert server.run(b"pa\nz\n").finished_until_arrived is False
+    assert server.run(b"q\n").finished_until_arrived is False
+
+
+@pytest.mark.parametrize("command", [b"c\n", b"w0\n", b"w0 5\n"])
+def test_the_end_is_awaited_of_who_was_sent_messages(server, command):
+    server.publish(b"a")
+    assert server.run(command + b"q\n").finished_until_arrived is True
+
+
+def test_a_bug_is_answered_and_logged_and_the_session_goes_on(server, monkeypatch, caplog):
+    def publish(data, count):
+        raise RuntimeError("a bug of this test")
+
+    monkeypatch.setattr(server.topic, "publish", publish)
+    connection = server.run(b"pa\r\nz\n")
+    assert bytes(connection.written) == b"- internal a bug; see the server's log\r\n+ \n"
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage(), record.connection) == ("ERROR", "bug: command failed", 1)
+    assert record.exc_info[0] is RuntimeError
+
+
+def test_another_protocol_is_logged(server, caplog):
+    server.run(b"GET / HTTP/1.1\r\n")
+    server.run(b"\x16\x03\x01")
+    assert [record.getMessage() for record in caplog.records] == [
+        "client speaks http, not this protocol",
+        "client speaks tls, not this protocol",
+    ]
+    assert [record.connection for record in caplog.records] == [1, 2]
+
+
+def test_every_command_has_a_handler():
+    assert set(Session.HANDLERS) == set(protocol.Command.__args__)
