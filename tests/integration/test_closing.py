@@ -143,7 +143,7 @@ def test_too_long_lines_are_refused_in_their_place(eol: bytes) -> None:
     with ServerThread(max_message_bytes=1000) as server, Session(server) as client:
         for size in (1001, 5000, MIB, 5 * MIB):
             long = b"x" * size
-            lines = [b"pone", b"p" + long, b"ptwo", b"c" + long, long, b"p" + b"x" * 1000, b"c", b"c", b"znext"]
+            lines = [b"pone", b"p" + long, b"ptwo", b"c" + long, b"x" + long, b"p" + b"x" * 1000, b"c", b"c", b"znext"]
             client.send(eol.join(lines) + eol)
             client.expect(b"ok\r\n" + too_big + b"ok\r\n" + too_big * 2 + b"ok\r\n")
             client.expect(b"one" + eol + b"two" + eol + b"+ next" + eol)
@@ -169,9 +169,9 @@ def test_a_huge_line_costs_no_memory(process: ServerProcess) -> None:
 
 
 def test_full_memory_is_said_and_ends() -> None:
-    full = b"- full no room within 60 bytes, the server's --max-memory; consume, or raise it\n"
-    with ServerThread(max_memory_bytes=60) as server, Session(server) as client, Session(server) as other:
-        client.send(b"".join(b"pmessage %d\n" % number for number in range(9)))  # 10 bytes each
+    full = b"- full no room within 66 bytes, the server's --max-memory; consume, or raise it\n"
+    with ServerThread(max_memory_bytes=66) as server, Session(server) as client, Session(server) as other:
+        client.send(b"".join(b"pmessage %d\n" % number for number in range(9)))  # 11 bytes each
         client.expect(b"ok\r\n" * 6 + full * 3)
         other.send(b"p\n")
         other.expect(full)

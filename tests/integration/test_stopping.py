@@ -153,7 +153,7 @@ def client_that_does_not_read(process: ServerProcess) -> Iterator[Session]:
     """It has asked for far more than the system's buffers take."""
     messages = 40
     with Session(process) as client:
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
         for _ in range(messages):
             client.send(b"p" + b"x" * MB + b"\n")
             client.expect(b"ok\r\n")

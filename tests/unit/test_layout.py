@@ -14,7 +14,8 @@ import gstream
 HOME = Path(gstream.__file__).parent
 ORDER = (
     ("gstream", "gstream.errors", "gstream.batch", "gstream.config", "gstream.telnet", "gstream.storage"),
-    ("gstream.protocol", "gstream.storage.memory", "gstream.logs", "gstream.listeners"),
+    ("gstream.protocol.commands", "gstream.protocol.decoder", "gstream.protocol.replies", "gstream.protocol"),
+    ("gstream.storage.memory", "gstream.logs", "gstream.listeners"),
     ("gstream.group",),
     ("gstream.broker", "gstream.inflight"),
     ("gstream.connection", "gstream.server"),

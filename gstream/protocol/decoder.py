@@ -1,181 +1,31 @@
-"""The line protocol without I/O: bytes to commands, replies to bytes. ``docs/protocol.md`` is its definition.
+"""Bytes to commands, however the bytes are cut.
 
 Strategy: what arrives is looked at in *runs*, not lines. Consecutive ``p`` lines are one :class:`Publish` with a
 count, consecutive ``c`` lines one :class:`Consume`, each found and packed by one pass of C over the whole burst; a
 single line is a run of one. Everything else is a line, looked up by its first byte in :data:`COMMANDS`.
-
-A new command is a row of that table, a class beside the others, and a handler in the server's table.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
 from itertools import groupby
-from typing import Final, TypeAlias
 
-from gstream.batch import LF, pack, unpack
-from gstream.errors import ArgumentError, ReplyError, TooBigError, UnknownCommandError
+from gstream.batch import LF
+from gstream.errors import ReplyError, TooBigError, UnknownCommandError
+from gstream.protocol.commands import (
+    COMMANDS,
+    CRLF,
+    Command,
+    Consume,
+    Failure,
+    ForeignProtocol,
+    Negotiate,
+    Publish,
+)
 from gstream.telnet import IAC, TelnetFilter
 
-__all__ = [
-    "BANNER",
-    "COMMANDS",
-    "Command",
-    "Consume",
-    "Decoder",
-    "Failure",
-    "ForeignProtocol",
-    "Help",
-    "Negotiate",
-    "Ping",
-    "Publish",
-    "Quit",
-    "Wait",
-    "encode_done",
-    "encode_end",
-    "encode_failure",
-    "encode_help",
-    "encode_http_refusal",
-    "encode_lines",
-    "encode_message",
-    "encode_notice",
-    "encode_oks",
-]
-
-CRLF: Final = b"\r\n"
-
-
-@dataclass(slots=True)
-class Publish:
-    """``p`` lines: ``count`` bodies as packed lines. ``eol`` is the ending that all these lines had."""
-
-    data: bytes
-    count: int
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Consume:
-    """``c`` lines, ``count`` of them."""
-
-    count: int
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Quit:
-    """``q``: close once everything before it is answered."""
-
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Ping:
-    """``z``: answer with the token."""
-
-    token: bytes
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Help:
-    """``h``: list the commands."""
-
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Wait:
-    """``w``: consume up to ``count`` messages, waiting up to ``seconds`` for the first (None: for ever).
-
-    ``counted`` says whether a count was given: such a list always ends with ``.``.
-    """
-
-    seconds: float | None
-    count: int
-    counted: bool
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Failure:
-    """A line that cannot be executed."""
-
-    error: ReplyError
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Negotiate:
-    """An answer that a telnet client waits for, to be sent as it is."""
-
-    answer: bytes
-
-
-@dataclass(slots=True)
-class ForeignProtocol:
-    """The client speaks something else ("http" or "tls"); nothing more will be decoded."""
-
-    name: str
-
-
-Command: TypeAlias = Publish | Consume | Quit | Ping | Help | Wait | Failure | Negotiate | ForeignProtocol
-
-
-# --- the table of commands ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CommandRow:
-    """One command: how its argument is decoded (raising ReplyError), and what ``h`` says of it."""
-
-    usage: str
-    summary: str
-    decode: Callable[[bytes, bytes], Command]
-
-
-def _no_argument(command: Callable[[bytes], Command]) -> Callable[[bytes, bytes], Command]:
-    def decode(argument: bytes, eol: bytes) -> Command:
-        if argument:  # ``connection: close`` is no consume
-            raise UnknownCommandError("no such command; h lists them")
-        return command(eol)
-
-    return decode
-
-
-def _decode_wait(argument: bytes, eol: bytes) -> Command:
-    match = re.fullmatch(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})?(?: (\d{1,9}))?", argument)
-    if match is None:
-        raise ArgumentError("w takes [seconds[ messages]], as in w5 or w0.5 100")
-    seconds, count = match.groups()
-    if count is not None and (seconds is None or int(count) == 0):
-        raise ArgumentError("w takes seconds, then a number of messages from 1 on, as in w0.5 100")
-    return Wait(
-        seconds=None if seconds is None else float(seconds),
-        count=1 if count is None else int(count),
-        counted=count is not None,
-        eol=eol,
-    )
-
-
-COMMANDS: Final[dict[int, CommandRow]] = {
-    ord(row.usage[0]): row
-    for row in (
-        CommandRow("pXXX", "publish content XXX", lambda argument, eol: Publish(pack(argument), 1, eol)),
-        CommandRow("c", "consume new content", _no_argument(lambda eol: Consume(1, eol))),
-        CommandRow("q", "close stream", _no_argument(Quit)),
-        CommandRow("w[seconds[ n]]", "wait for a message, or for up to n of them", _decode_wait),
-        CommandRow("z[token]", "ping: answers + token", Ping),
-        CommandRow("h", "this list", _no_argument(Help)),
-    )
-}
-
-BANNER: Final = b"".join(f"{COMMANDS[letter].usage} -> {COMMANDS[letter].summary}\r\n".encode() for letter in b"pcq")
-
-
-# --- bytes to commands -------------------------------------------------------------------------------------------
+__all__ = ["Decoder"]
 
 _P, _C, _LF = b"pc\n"
 _CONSUME_LINES = {b"c\n": LF, b"c\r\n": CRLF}
@@ -353,65 +203,3 @@ class Decoder:
 
     def _too_big(self, eol: bytes) -> Failure:
         return Failure(TooBigError(f"longer than {self._max_message_bytes} bytes, the server's --max-message"), eol)
-
-
-# --- replies to bytes --------------------------------------------------------------------------------------------
-
-_READY_OKS: Final = 16384
-_OKS: Final = b"ok\r\n" * _READY_OKS
-_COUNTED = re.compile(rb"[\r\n\0]")
-
-
-def encode_oks(count: int) -> bytes:
-    """The replies to ``count`` published messages. They always end in CRLF."""
-    if count <= _READY_OKS:
-        return _OKS[: 4 * count]
-    return b"ok\r\n" * count
-
-
-def encode_lines(data: bytes, eol: bytes) -> bytes:
-    """The replies to ``c``: packed lines without their packing, each ending the way the command did."""
-    lines = unpack(data)
-    return lines if eol == LF else lines.replace(LF, eol)
-
-
-def encode_message(offset: int, attempt: int, body: bytes, eol: bytes) -> bytes:
-    """A typed message; counted where a body holds CR, LF or NUL, which readers of lines would trip over."""
-    if _COUNTED.search(body):
-        return b"$ %d %d %d%b%b%b" % (offset, attempt, len(body), eol, body, eol)
-    return b"= %d %d %b%b" % (offset, attempt, body, eol)
-
-
-def encode_done(text: bytes, eol: bytes) -> bytes:
-    """``+ text``: done."""
-    return b"+ %b%b" % (text, eol)
-
-
-def encode_end(eol: bytes) -> bytes:
-    """``.``: nothing there, timed out, or the end of a list."""
-    return b"." + eol
-
-
-def encode_failure(error: ReplyError, eol: bytes) -> bytes:
-    """``- code text``."""
-    return b"- %b %b%b" % (error.code.encode(), str(error).encode(), eol)
-
-
-def encode_notice(text: str, eol: bytes) -> bytes:
-    """``# text``: may come at any time; clients skip it."""
-    return b"# %b%b" % (text.encode(), eol)
-
-
-def encode_help(eol: bytes) -> bytes:
-    """Every command, one a line, and ``.``."""
-    return b"".join(b"%b -> %b%b" % (r.usage.encode(), r.summary.encode(), eol) for r in COMMANDS.values()) + b"." + eol
-
-
-def encode_http_refusal() -> bytes:
-    """The whole response to somebody who sent an HTTP request here."""
-    text = (
-        b"This is a gstream server: it speaks a line protocol, not HTTP.\n"
-        b"Try: printf 'pHello\\nc\\nq\\n' | nc HOST PORT\n"
-    )
-    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    return head % len(text) + text
