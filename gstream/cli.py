@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,9 @@ CHUNK_MESSAGES = 100
 
 LONGEST_LINE_BYTES = 1 << 30
 """No server takes a longer one."""
+
+LONGEST_WAIT_SECONDS = 100_000_000
+"""Three years."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -216,8 +220,9 @@ Exit code 0: at least one message was there; 1: nothing there; 2: an error.
 @click.option(
     "--wait",
     metavar="SECONDS",
-    type=click.FloatRange(0, 1e8),
+    type=float,
     default=0.0,
+    callback=lambda _context, _option, value: _check_seconds(value),
     help="Wait so long for them to come.  [default: do not wait]",
 )
 @_options("host", "port", "socket")
@@ -235,10 +240,28 @@ def consume(count: int, wait: float, **options: Any) -> None:
             if not bodies:
                 break
             consumed += len(bodies)
-            sys.stdout.buffer.write(b"".join(body + b"\n" for body in bodies))
-            sys.stdout.buffer.flush()
+            _print(bodies)
     if not consumed:
         sys.exit(EXIT_NOTHING)
+
+
+def _check_seconds(value: float) -> float:
+    if not 0 <= value <= LONGEST_WAIT_SECONDS:  # keeps nan out
+        raise click.BadParameter(f"{value:g} is not a number of seconds from 0 to {LONGEST_WAIT_SECONDS:,}")
+    return value
+
+
+def _print(bodies: list[bytes]) -> None:
+    """Print messages, one a line, at once."""
+    try:
+        sys.stdout.buffer.write(b"".join(body + b"\n" for body in bodies))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        with suppress(OSError):  # what is still buffered must not fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _Error(
+            f"cannot print: {error.strerror} (up to {len(bodies)} messages that were taken are lost)"
+        ) from None
 
 
 def _connect(options: dict[str, Any]) -> Client:
@@ -251,25 +274,24 @@ def _connect(options: dict[str, Any]) -> Client:
 def _read_lines(files: tuple[str, ...]) -> Iterator[tuple[int, list[bytes]]]:
     """The lines of the files as they come, without their endings, and how many bytes they took."""
     for path in files:
+        is_input = path == "-"
+        name = "standard input" if is_input else path
         held = bytearray()
         try:
-            descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY)
-            while data := os.read(descriptor, 1 << 16):
-                complete, ending, rest = data.rpartition(b"\n")
-                if not ending:
-                    held += data
+            with open(0 if is_input else path, "rb", buffering=0, closefd=not is_input) as file:
+                while data := os.read(file.fileno(), 1 << 16):
+                    *lines, rest = data.split(b"\n")
+                    if lines:
+                        lines[0] = bytes(held) + lines[0]
+                        held.clear()
+                    held += rest
                     if len(held) > LONGEST_LINE_BYTES:
-                        raise _Error(f"a line of {path} is longer than {LONGEST_LINE_BYTES} bytes")
-                    continue
-                lines = (bytes(held) + complete).split(b"\n")
-                held[:] = rest
-                yield len(data), [line.removesuffix(b"\r") for line in lines]
+                        raise _Error(f"a line of {name} is longer than {LONGEST_LINE_BYTES} bytes")
+                    yield len(data), [line.removesuffix(b"\r") for line in lines]
         except OSError as error:
-            raise _Error(f"cannot read {'standard input' if path == '-' else path}: {error.strerror}") from None
+            raise _Error(f"cannot read {name}: {error.strerror}") from None
         if held:
             yield 0, [bytes(held).removesuffix(b"\r")]
-        if descriptor:
-            os.close(descriptor)
 
 
 class _Progress:

@@ -10,6 +10,7 @@ One connection, one thread at a time. Under ``gevent.monkey.patch_all()`` it coo
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -28,6 +29,7 @@ WINDOW_BYTES = 256 * 1024
 side can wait for the other to read."""
 
 _READY = b"ready"
+_MESSAGE = re.compile(rb"= \d+ \d+ (?P<body>[^\n]*)\n|\$ \d+ \d+ (?P<size>\d{1,12})\n")
 _Address: TypeAlias = str | tuple[str, int]
 
 
@@ -151,10 +153,11 @@ class Client:
             raise DisconnectedError(f"{self._where()} answered {line[:80]!r} where ok was expected")
 
     def _read_message(self, line: bytes) -> bytes:
-        kind, _, _, rest = line.split(b" ", 3)
-        if kind == b"=":
-            return rest[:-1]
-        size = int(rest)
+        if (match := _MESSAGE.fullmatch(line)) is None:
+            raise DisconnectedError(f"{self._where()} answered {line[:80]!r} where a message was expected")
+        if match["body"] is not None:
+            return match["body"]
+        size = int(match["size"])
         try:
             body = self._replies.read(size + 1)
         except OSError as error:

@@ -7,6 +7,7 @@ is read. Flags win over the environment, the environment over the file. Nothing 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -78,12 +79,16 @@ def _read_seconds(value: object) -> float:
     return float(value)
 
 
+def _show_seconds(value: float) -> str:
+    return repr(value).removesuffix(".0")  # %g would round
+
+
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": KIB, "MIB": MIB, "GIB": GIB}
 
 
 def _read_bytes(value: object, least: int, most: int) -> int:
     expected = f"a size from {_show_bytes(least)} to {_show_bytes(most)}, as in 65536, 512KiB, 1MiB or 2GiB"
-    match = re.fullmatch(r"([0-9]{1,15}) ?([A-Za-z]{0,3})", str(value))
+    match = re.fullmatch(r"([0-9]{1,16}) ?([A-Za-z]{0,3})", str(value))
     if isinstance(value, bool) or match is None or match[2].upper() not in _UNITS:
         raise ValueError(expected)
     size = int(match[1]) * _UNITS[match[2].upper()]
@@ -159,7 +164,7 @@ class Config:
     )
     grace_seconds: float = _setting(
         10.0,
-        Setting("grace", "How long stopping may take.", _read_seconds, lambda value: f"{value:g}", "SECONDS"),
+        Setting("grace", "How long stopping may take.", _read_seconds, _show_seconds, "SECONDS"),
     )
     banner: bool = _setting(
         True, Setting("banner", "Greet TCP clients with the list of commands.", _read_bool, _show_bool)
@@ -203,7 +208,7 @@ class LoadedConfig:
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # what JSON escapes, TOML reads
 
 
 def load_config(

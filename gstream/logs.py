@@ -30,8 +30,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
         facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
-        message = record.getMessage().replace("\n", "\\n").replace("\r", "\\r")
-        line = f"{_time(record)} {record.levelname.lower()} {message}{facts}"
+        event = f"{record.getMessage()}{facts}".replace("\n", "\\n").replace("\r", "\\r")
+        line = f"{_time(record)} {record.levelname.lower()} {event}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -48,6 +48,11 @@ class TelnetFilter:
         self._pending = data[position:]
         return bytes(clean), bytes(answer)
 
+    def end(self) -> None:
+        """The client sends nothing more: a sequence that is not complete is none."""
+        self._pending = b""
+        self._subnegotiating = False
+
     def _sequence(self, data: bytes, position: int, clean: bytearray, answer: bytearray) -> int:
         """Handle the sequence at ``position``; its length, or 0 while it is incomplete."""
         if position + 1 >= len(data):

@@ -116,6 +116,8 @@ class Decoder:
 
     def close(self) -> Iterator[Command]:
         """The client sends nothing more: a last line is complete without its ending, or with half a CRLF."""
+        if self._telnet is not None:
+            self._telnet.end()
         if self._held or self._skipping:
             yield from self.feed(LF)
 
@@ -136,7 +138,7 @@ class Decoder:
                 return b""
             data = bytes(self._held) + data
             self._held.clear()
-        if self._at_first_line and LF in data and not self._ended:
+        if self._at_first_line and LF in data and not self._ended and (self._telnet or data[0] != IAC):
             if _HTTP_REQUEST.match(data):
                 self._ended = True
                 yield ForeignProtocol("http")
