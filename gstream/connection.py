@@ -325,6 +325,7 @@ class Connection:
     def close(self) -> None:
         """Free the socket, at once."""
         self._reading = False
+        self._out.clear()  # the outbox may still know this connection, and somebody else will get its descriptor
         self._readable.stop()
         self._readable.close()
         self._sock.close()
