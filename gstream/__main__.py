@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gstream.cli import cli
+from gstream.cli import run
 
 __all__ = ["main"]
 
@@ -14,7 +14,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = ["serve", *arguments]
-    cli(arguments, prog_name="gstream")
+    run(arguments)
 
 
 if __name__ == "__main__":

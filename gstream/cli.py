@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gstream import __version__
-from gstream.config import LoadedConfig, Setting, load_config, settings
+from gstream.config import SOURCES, LoadedConfig, Setting, load_config, settings
 from gstream.errors import GstreamError
 
 if TYPE_CHECKING:
     from gstream.client import Client
 
-__all__ = ["cli"]
+__all__ = ["cli", "run"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXIT_NOTHING, EXIT_ERROR = 1, 2
+EXIT_NOTHING, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 CHUNK_MESSAGES = 100
 """Consumed and printed at a time: so many can be lost when standard output breaks."""
 
@@ -44,7 +44,11 @@ class _Error(click.ClickException):
     exit_code = EXIT_ERROR
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"gstream: {self.format_message()}", file=file, err=True)
+        # What a name or a server holds must neither make a second line nor reach the terminal as a control sequence.
+        message = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in self.format_message()
+        )
+        click.echo(f"gstream: {message}", file=file, err=True)
 
 
 def _told_in_one_line(command: F) -> F:
@@ -54,6 +58,8 @@ def _told_in_one_line(command: F) -> F:
             return command(*arguments, **options)
         except GstreamError as error:
             raise _Error(str(error)) from None
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
 
     return wrapper  # type: ignore[return-value]
 
@@ -111,6 +117,16 @@ def cli() -> None:
     """A Kafka-like message server: publish and consume over TCP."""
 
 
+def run(arguments: list[str]) -> None:
+    """The command line; ends the process."""
+    try:
+        cli(arguments, prog_name="gstream")
+    except OSError as error:  # click's own printing, of --help
+        _drop_output()
+        _Error(f"cannot print: {error.strerror}").show()
+        sys.exit(EXIT_ERROR)
+
+
 @cli.command(
     context_settings=CONTEXT,
     epilog="""
@@ -138,7 +154,7 @@ def serve(check: bool, **options: Any) -> None:
         from gstream.listeners import resolve
 
         resolve(config.host, config.port, insecure=config.insecure)
-        click.echo("\n".join(loaded.lines()))
+        _print("\n".join(loaded.lines()).encode() + b"\n")
         return
     from gstream.logs import configure_logging
     from gstream.service import Service
@@ -147,10 +163,9 @@ def serve(check: bool, **options: Any) -> None:
     service = Service(config)
     with service:
         _stop_on_signals(service.request_stop)
-        if not config.log_json:
-            click.echo(f"gstream {__version__} listens on {' and '.join(service.endpoints)}")
-            click.echo(f"{service.engine.name}: {service.engine.promise}")
-            sys.stdout.flush()
+        if not config.log_json and sys.stdout is not None:
+            where = f"gstream {__version__} listens on {' and '.join(service.endpoints)}"
+            _print(f"{where}\n{service.engine.name}: {service.engine.promise}\n".encode())
         service.run_until_stopped()
 
 
@@ -192,16 +207,20 @@ def publish(files: tuple[str, ...], **options: Any) -> None:
     with _connect(options) as client:
         from gstream.errors import RefusedError
 
-        with _Progress(files) as progress:
-            for size, lines in _read_lines(files or ("-",)):
-                try:
+        try:
+            with _Progress(files) as progress:
+                for size, lines in _read_lines(files or ("-",)):
                     published += client.publish(lines)
-                except RefusedError as error:
-                    published += error.confirmed
-                    raise _Error(f"{error} ({published} messages were published before)") from None
-                except (GstreamError, ValueError) as error:
-                    raise _Error(f"{error} (at least {published} messages were published before)") from None
-                progress.advance(size, published)
+                    progress.advance(size, published)
+        except RefusedError as error:
+            raise _Error(f"{error} ({published + error.confirmed} messages were published before)") from None
+        except click.ClickException as error:  # of reading
+            raise _Error(f"{error.message} ({published} messages were published before)") from None
+        except (GstreamError, ValueError) as error:
+            raise _Error(f"{error} (at least {published} messages were published before)") from None
+        except KeyboardInterrupt:
+            click.echo(f"gstream: interrupted (at least {published} messages were published before)", err=True)
+            raise
 
 
 @cli.command(
@@ -240,7 +259,7 @@ def consume(count: int, wait: float, **options: Any) -> None:
             if not bodies:
                 break
             consumed += len(bodies)
-            _print(bodies)
+            _print(b"".join(body + b"\n" for body in bodies), f" (up to {len(bodies)} messages are lost)")
     if not consumed:
         sys.exit(EXIT_NOTHING)
 
@@ -251,24 +270,32 @@ def _check_seconds(value: float) -> float:
     return value
 
 
-def _print(bodies: list[bytes]) -> None:
-    """Print messages, one a line, at once."""
+def _print(data: bytes, harm: str = "") -> None:
+    """Write to standard output, at once. The error, if there is one, says what harm is done."""
+    if sys.stdout is None:
+        raise _Error(f"cannot print: standard output is closed{harm}")
     try:
-        sys.stdout.buffer.write(b"".join(body + b"\n" for body in bodies))
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        with suppress(OSError):  # what is still buffered must not fail again when Python ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise _Error(
-            f"cannot print: {error.strerror} (up to {len(bodies)} messages that were taken are lost)"
-        ) from None
+        _drop_output()
+        raise _Error(f"cannot print: {error.strerror}{harm}") from None
+
+
+def _drop_output() -> None:
+    """What is still buffered for standard output must not fail again when Python ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _connect(options: dict[str, Any]) -> Client:
     from gstream.client import Client
 
-    config = _load(options).config
-    return Client(config.host, config.port, socket_path=config.socket)
+    loaded = _load(options)
+    config, rank = loaded.config, {name: SOURCES.index(source) for name, source in loaded.sources.items()}
+    # --port says another server than GSTREAM_SOCKET
+    socket_path = config.socket if rank["socket"] <= min(rank["host"], rank["port"]) else None
+    return Client(config.host, config.port, socket_path=socket_path)
 
 
 def _read_lines(files: tuple[str, ...]) -> Iterator[tuple[int, list[bytes]]]:
@@ -276,6 +303,8 @@ def _read_lines(files: tuple[str, ...]) -> Iterator[tuple[int, list[bytes]]]:
     for path in files:
         is_input = path == "-"
         name = "standard input" if is_input else path
+        if is_input and sys.stdin is None:  # and its number may be the socket's by now
+            raise _Error("cannot read standard input: it is closed")
         held = bytearray()
         try:
             with open(0 if is_input else path, "rb", buffering=0, closefd=not is_input) as file:
@@ -302,7 +331,7 @@ class _Progress:
         self._bar: Any = None
 
     def __enter__(self) -> _Progress:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

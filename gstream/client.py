@@ -10,8 +10,10 @@ One connection, one thread at a time. Under ``gevent.monkey.patch_all()`` it coo
 
 from __future__ import annotations
 
+import math
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeAlias
@@ -27,6 +29,12 @@ WINDOW_MESSAGES = 1000
 WINDOW_BYTES = 256 * 1024
 """So much is sent before its replies are read. The replies to a window fit into any socket buffer, so that neither
 side can wait for the other to read."""
+
+WAIT_SECONDS = 3600.0
+"""A longer wait is made of several: a timeout of 50 days is too long for poll(2)."""
+
+GREETING_LINES, GREETING_BYTES = 64, 4096
+"""A server's banner is not longer; somebody else's may have no end."""
 
 _READY = b"ready"
 _MESSAGE = re.compile(rb"= \d+ \d+ (?P<body>[^\n]*)\n|\$ \d+ \d+ (?P<size>\d{1,12})\n")
@@ -98,14 +106,18 @@ class Client:
 
         wait_seconds: how long to wait for the first one (None: for ever).
         """
-        waiting = 10.0**8 if wait_seconds is None else wait_seconds  # three years
-        self._socket.settimeout(None if wait_seconds is None else self._timeout + waiting)
+        left = math.inf if wait_seconds is None else wait_seconds
         try:
-            self._send(b"w%.3f %d\n" % (waiting, count))
-            bodies = []
-            while (line := self._read_line()) != b".\n":
-                bodies.append(self._read_message(line))
-            return bodies
+            while True:
+                waiting = min(left, WAIT_SECONDS)
+                left -= waiting
+                self._socket.settimeout(self._timeout + waiting)
+                self._send(b"w%.3f %d\n" % (waiting, count))
+                bodies = []
+                while (line := self._read_line()) != b".\n":
+                    bodies.append(self._read_message(line))
+                if bodies or left <= 0:
+                    return bodies
         finally:
             self._socket.settimeout(self._timeout)
 
@@ -116,12 +128,16 @@ class Client:
 
     def _greet(self) -> None:
         """Skip the banner, if there is one: what comes before the answer to a ping."""
+        deadline = time.monotonic() + CONNECT_SECONDS
         self._socket.settimeout(CONNECT_SECONDS)
         self._send(b"z" + _READY + b"\n")
-        for _ in range(64):
-            if self._read_line() == b"+ " + _READY + b"\n":
+        for _ in range(GREETING_LINES):
+            line = self._read_any_line(GREETING_BYTES)
+            if line == b"+ " + _READY + b"\n":
                 self._socket.settimeout(self._timeout)
                 return
+            if len(line) == GREETING_BYTES or time.monotonic() > deadline:
+                break
         raise ServerUnreachableError(f"what answers at {self._where()} is no gstream server")
 
     def _send(self, data: bytes) -> None:
@@ -132,20 +148,23 @@ class Client:
             raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
 
     def _read_line(self) -> bytes:
-        while True:
-            try:
-                line = self._replies.readline()
-            except TimeoutError:
-                raise DisconnectedError(f"{self._where()} did not answer in time") from None
-            except OSError as error:
-                raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror}") from None
-            if not line.endswith(b"\n"):
-                raise DisconnectedError(f"{self._where()} closed the connection")
-            if line.startswith(b"- "):
-                _, code, text = (line.rstrip().decode(errors="replace") + "  ").split(" ", 2)
-                raise RefusedError(code, text.strip())
-            if not line.startswith(b"# "):
-                return line
+        while (line := self._read_any_line()).startswith(b"# "):
+            pass
+        return line
+
+    def _read_any_line(self, most_bytes: int = -1) -> bytes:
+        try:
+            line = self._replies.readline(most_bytes)
+        except TimeoutError:
+            raise DisconnectedError(f"{self._where()} did not answer in time") from None
+        except OSError as error:
+            raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror}") from None
+        if not line.endswith(b"\n") and len(line) != most_bytes:
+            raise DisconnectedError(f"{self._where()} closed the connection")
+        if line.startswith(b"- "):
+            _, code, text = (line.rstrip().decode(errors="replace") + "  ").split(" ", 2)
+            raise RefusedError(code, text.strip())
+        return line
 
     def _read_ok(self) -> None:
         line = self._read_line()

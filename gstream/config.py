@@ -17,11 +17,15 @@ from typing import Any, TypeVar
 
 from gstream.errors import ConfigError
 
-__all__ = ["Config", "LoadedConfig", "Setting", "load_config", "settings"]
+__all__ = ["SOURCES", "Config", "LoadedConfig", "Setting", "load_config", "settings"]
 
 T = TypeVar("T")
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+SOURCES = ("flag", "environment", "file", "default")
+"""Where a value comes from, the strongest first."""
+
+LARGEST_INTEGER = (1 << 63) - 1  # TOML 1.0, "Integer"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -146,7 +150,7 @@ class Config:
     )
     max_message_bytes: int = _setting(
         MIB,
-        Setting("max-message", "The longest message.", lambda value: _read_bytes(value, 1, GIB), _show_bytes, "SIZE"),
+        Setting("max-message", "The longest message.", lambda value: _read_bytes(value, 64, GIB), _show_bytes, "SIZE"),
     )
     max_memory_bytes: int = _setting(
         GIB,
@@ -188,7 +192,7 @@ def settings() -> list[tuple[Field[Any], Setting]]:
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A Config, and for each of its fields who set it: "flag", "environment", "file" or "default"."""
+    """A Config, and for each of its fields which of SOURCES set it."""
 
     config: Config
     sources: Mapping[str, str]
@@ -217,7 +221,7 @@ def load_config(
     """The configuration in force.
 
     flags: values by option name ("max-message"); None or absent means not given.
-    environment: usually ``os.environ``; names other than GSTREAM_* are ignored.
+    environment: usually ``os.environ``; names other than GSTREAM_* are ignored, and so are empty values.
     path: a TOML file; by default the one that GSTREAM_CONFIG names, if any.
 
     Raises ConfigError for a value that cannot be used, an unknown key, or a file that cannot be read.
@@ -229,7 +233,7 @@ def load_config(
     for each, setting in settings():
         candidates = (
             ("flag", f"--{setting.option}", flags.get(setting.option)),
-            ("environment", setting.variable, environment.get(setting.variable)),
+            ("environment", setting.variable, environment.get(setting.variable) or None),
             ("file", f"{setting.option} in {path}", file.get(setting.option)),
         )
         sources[each.name] = "default"
@@ -250,7 +254,9 @@ def _read_file(path: str) -> dict[str, object]:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is no TOML file: it is nested too deeply") from None
+    except ValueError as error:  # tomllib's own, of the encoding, and of numbers with thousands of digits
         raise ConfigError(f"{path} is no TOML file: {error}") from None
     known = [setting.option for _, setting in settings()]
     for key in content:
@@ -258,4 +264,6 @@ def _read_file(path: str) -> dict[str, object]:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{path}: unknown key {key!r}; {hint}")
+        if isinstance(content[key], int) and abs(content[key]) > LARGEST_INTEGER:
+            raise ConfigError(f"{path} is no TOML file: the number for {key} is too large")
     return content

@@ -14,9 +14,12 @@ Strategy (each point measured, see docs/benchmarks.md):
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import os
+import select
 import socket
+import struct
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +29,7 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from gstream.telnet import IAC
+from gstream.telnet import INTERRUPT
 
 __all__ = ["ClientGone", "Connection", "Outbox"]
 
@@ -34,13 +37,22 @@ READ_BYTES = 64 * 1024
 """How much is read at once: 3,600 short messages, a fraction of a millisecond of work. ``os.read`` allocates this
 much and gives back what was not needed; from 128 KiB on that would be a system call of its own (mallopt(3))."""
 
+READ_LESS_BYTES = 4 * 1024
+"""The same for a client whose bytes are looked at one by one."""
+
 FLUSH_BYTES = 64 * 1024
 """Replies are written out when this much has gathered, however many more are to come."""
 
 LINGER_SECONDS = 1.0
 """How long a closed connection is still read from, and its last reply's acknowledgement awaited."""
 
+LOOK_SECONDS = 1.0
+"""How often a client that cannot be heard of otherwise is looked after."""
+
 _READ, _WRITE = 1, 2
+_ENDED = getattr(select, "POLLRDHUP", 0)  # Linux
+_GONE = select.POLLHUP | select.POLLERR
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
 
 
 class ClientGone(Exception):
@@ -88,6 +100,7 @@ class Connection:
         "_out",
         "_out_bytes",
         "_outbox",
+        "_read_bytes",
         "_readable",
         "_reading",
         "_reset",
@@ -97,7 +110,7 @@ class Connection:
         "ended",
     )
 
-    def __init__(self, sock: socket.socket, outbox: Outbox) -> None:
+    def __init__(self, sock: _socket.socket, outbox: Outbox) -> None:
         self._sock = sock
         self._fd = sock.fileno()
         self._hub = get_hub()
@@ -109,8 +122,9 @@ class Connection:
         self._sent = 0  # bytes that the kernel took, since the beginning
         self._heard = 0  # _sent when the client last sent something
         self._confirmed = 0  # bytes known to have arrived
+        self._read_bytes = READ_BYTES
         self._reading = False
-        self._reset = False
+        self._reset = False  # the client is gone; its kernel may have acknowledged what it never saw
         self._shut = False
         self.ended = False
         """The client has closed its sending side, or is gone."""
@@ -129,7 +143,7 @@ class Connection:
         _switch_to(self._hub)
         self._reading = False
         try:
-            data = os.read(self._fd, READ_BYTES)
+            data = os.read(self._fd, self._read_bytes)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -137,9 +151,15 @@ class Connection:
             raise ClientGone from error
         if data:
             self._heard = self._sent
+        elif self._reset:  # the system tells it once; it told flush_from_hub
+            raise ClientGone
         else:
             self.ended = True
         return data
+
+    def read_less(self) -> None:
+        """From now on, read less at once: what this client sends is slow to decode."""
+        self._read_bytes = READ_LESS_BYTES
 
     def wake(self) -> None:
         """Make a :meth:`read` that is under way return. From another greenlet."""
@@ -150,35 +170,54 @@ class Connection:
             self._greenlet.switch()
 
     @contextmanager
-    def watching(self, on_input: Callable[[bool], None]) -> Iterator[None]:
-        """Watch for the client's end while the greenlet waits for something else.
+    def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> Iterator[None]:
+        """Look after the client while the greenlet waits for something else.
 
-        ``on_input(ended)`` is called from the hub, once, when the client ends (True) or interrupts with telnet's
-        Ctrl-C (False). Other input stays in the kernel.
+        ``stop`` is called from the hub, perhaps more than once, when the client is gone, when it interrupts with
+        telnet's Ctrl-C, and, if ``stop_at_end``, when it closes its sending side. What it sends stays in the kernel,
+        where it would wake the read watcher without end: from then on a timer does the looking.
         """
+        timer: Any = None
 
-        def peek() -> None:
+        def look() -> None:
+            nonlocal timer
             self._readable.stop()
-            try:
-                first = self._sock.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
-                self._readable.start(peek)
-                return
-            except OSError:
-                self._reset = True
-                first = b""
-            if not first:
-                on_input(True)
-            elif first[0] == IAC:
-                on_input(False)
+            ahead, ended, gone = self._look_ahead()
+            interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
+            if gone or interrupted or (ended and stop_at_end):
+                stop()
+            elif not ahead and not ended:
+                self._readable.start(look)
+            elif timer is None:
+                timer = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
+                timer.start(look)
 
         self._readable.stop()
-        self._readable.start(peek)
+        self._readable.start(look)
         try:
             yield
         finally:
+            if timer is not None:
+                timer.stop()
+                timer.close()
             self._readable.stop()
             self._readable.start(self._greenlet.switch)
+
+    def _look_ahead(self) -> tuple[bytes, bool, bool]:
+        """What can be read, whether the client has closed its sending side, and whether it is gone."""
+        poll = select.poll()
+        poll.register(self._fd, _ENDED)
+        events = dict(poll.poll(0)).get(self._fd, 0)
+        if events & _GONE:
+            return b"", True, True
+        try:
+            ahead = self._sock.recv(READ_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return b"", False, False
+        except OSError:
+            self._reset = True
+            return b"", True, True
+        return ahead, not ahead or bool(events & _ENDED), False
 
     def pause(self) -> None:
         """Let all others have a turn: go on when the loop has polled, and the client can take more replies."""
@@ -213,7 +252,10 @@ class Connection:
         out.clear()
         try:
             size = os.write(self._fd, data)
+        except BlockingIOError:
+            size = 0
         except OSError:
+            self._reset = True
             size = 0
         self._sent += size
         self._out_bytes -= size
@@ -269,19 +311,18 @@ class Connection:
     def arrived(self) -> int:
         """How many bytes of the replies are known to have arrived.
 
-        Arrived means acknowledged by the client's TCP, or, on a unix socket, read by the client.
+        Arrived means acknowledged by the client's TCP, or, on a unix socket, read by the client, which is known for
+        whole writes only.
         After a reset only what the client had before it last sent something counts: a client that closes without
         having read everything resets, and its kernel may have acknowledged what it never saw.
         """
-        unacknowledged = self._unacknowledged()
-        if self._is_tcp:
-            self._confirmed = self._sent - unacknowledged
-        elif not unacknowledged:
-            self._confirmed = self._sent
+        self._confirmed = max(self._confirmed, self._sent - self._unacknowledged())
+        if not self._is_tcp and not self._reset:  # a client that closed with replies unread has emptied the queue
+            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
         return min(self._confirmed, self._heard) if self._reset else self._confirmed
 
     def _unacknowledged(self) -> int:
-        """Bytes of replies in the kernel's send queue; on a unix socket any number above 0 means some (unix(7))."""
+        """Bytes of replies in the kernel's send queue; on a unix socket these and more, the buffers' own size."""
         queued = bytearray(4)
         try:
             fcntl.ioctl(self._sock, termios.TIOCOUTQ, queued)
@@ -293,8 +334,8 @@ class Connection:
     def finish(self, *, until_arrived: bool) -> None:
         """Close in a way that loses no reply.
 
-        Shut the sending side, read on until the client closes too, and, if asked, wait until its TCP has
-        acknowledged everything; in all no longer than LINGER_SECONDS.
+        Shut the sending side, read on for up to LINGER_SECONDS until the client closes too, and, if asked, wait until
+        it has everything, however slowly it reads.
 
         Closing while the client still sends would reset the connection, and a reset can overtake the last reply.
         """
@@ -305,14 +346,18 @@ class Connection:
             self._reset = True
             return
         self._shut = True
-        try:
-            with gevent.Timeout(LINGER_SECONDS):
-                while not self.ended:
-                    self.read()
-                if until_arrived:
-                    self._wait_until_arrived()
-        except gevent.Timeout:
-            return
+        while True:
+            try:
+                with gevent.Timeout(LINGER_SECONDS):
+                    while not self.ended:
+                        self.read()
+                    if until_arrived:
+                        self._wait_until_arrived()
+                    return
+            except gevent.Timeout:
+                self._reading = False
+                if not (until_arrived and self._unacknowledged()):
+                    return
 
     def _wait_until_arrived(self) -> None:
         self._readable.stop()
@@ -321,6 +366,12 @@ class Connection:
             gevent.sleep(delay)
             delay = min(2 * delay, 0.05)
             self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def abort(self) -> None:
+        """Take back what has not arrived: :meth:`close` will reset the connection (not on a unix socket)."""
+        if self._is_tcp:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def close(self) -> None:
         """Free the socket, at once."""

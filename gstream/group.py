@@ -10,7 +10,7 @@ Knows no socket and no wire format.
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
+from collections import OrderedDict
 from typing import TypeAlias
 
 from gevent.queue import Empty, SimpleQueue
@@ -31,7 +31,7 @@ class Group:
         self._memory = log.memory
         self._cursor = log.cursor()
         self._returned: list[Batch] = []  # given back, by offset: their place is before the cursor
-        self.waiting: deque[Mailbox] = deque()
+        self.waiting: OrderedDict[Mailbox, None] = OrderedDict()
         """The mailboxes of the consumers that wait, the longest waiting first."""
         self.taken_count = 0
         self.returned_count = 0
@@ -67,15 +67,14 @@ class Group:
         batch = self.take(1, 0)
         if batch is not None or seconds == 0:
             return batch
-        self.waiting.append(mailbox)
+        self.waiting[mailbox] = None
         try:
             return mailbox.get(timeout=seconds)
         except Empty:
             # Both can happen in one turn of the loop: the time was over, and then a message was put.
             return None if mailbox.empty() else mailbox.get_nowait()
         finally:
-            if mailbox in self.waiting:
-                self.waiting.remove(mailbox)
+            self.waiting.pop(mailbox, None)
             while not mailbox.empty():
                 left = mailbox.get_nowait()
                 if left is not None:
@@ -87,7 +86,7 @@ class Group:
             batch = self.take(1, 0)
             if batch is None:
                 return
-            self.waiting.popleft().put(batch)
+            self.waiting.popitem(last=False)[0].put(batch)
 
     @property
     def backlog(self) -> int:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import logging
 import socket
@@ -55,6 +56,7 @@ class SessionSettings:
 
     max_message_bytes, max_connections: see Config.
     sessions: those that are open, on all listeners.
+    stopping: no new ones.
     outbox: where they queue their replies.
     """
 
@@ -62,6 +64,7 @@ class SessionSettings:
     max_message_bytes: int
     max_connections: int
     sessions: set[Session] = field(default_factory=set)
+    stopping: bool = False
     outbox: Outbox = field(default_factory=Outbox)
     numbers: counting[int] = field(default_factory=lambda: counting(1))
 
@@ -110,6 +113,7 @@ class Session:
         finally:
             returned = self._in_flight.give_back(connection.arrived())
             if returned:
+                connection.abort()
                 log.info("client gone, messages given back", extra={"connection": self.number, "messages": returned})
 
     def drain(self) -> None:
@@ -210,19 +214,17 @@ class Session:
     def _wait_for_some(self, wanted: int, seconds: float | None) -> Batch | None:
         group = self._topic.group
         batch = group.take(min(wanted, TURN_MESSAGES), CHUNK_BYTES)
-        if batch is not None or seconds == 0 or self._draining:
+        if batch is not None or seconds == 0:
             return batch
-        self._connection.flush()  # what came before is answered now
+        self._connection.flush()  # what came before is answered now, which may take its time
+        if self._draining:
+            return None
         mailbox: Mailbox = SimpleQueue()
-
-        def on_input(ended: bool) -> None:
-            # A bounded wait goes on after the client has closed its sending side (echo w5 | nc -N); another ends.
-            if not ended or seconds is None:
-                mailbox.put(None)
 
         self._mailbox = mailbox
         try:
-            with self._connection.watching(on_input):
+            # A bounded wait goes on after the client has closed its sending side (echo w5 | nc -N); another ends.
+            with self._connection.watching(lambda: mailbox.put(None), stop_at_end=seconds is None):
                 return group.wait(mailbox, seconds)
         finally:
             self._mailbox = None
@@ -242,6 +244,7 @@ class Session:
         self._connection.write(protocol.encode_failure(command.error, command.eol))
 
     def _negotiate(self, command: protocol.Negotiate) -> None:
+        self._connection.read_less()
         self._connection.write(command.answer)
 
     def _turn_away(self, command: protocol.ForeignProtocol) -> None:
@@ -277,13 +280,14 @@ class LineServer(StreamServer):
         self._banner = banner
         self._accept_again: gevent.Greenlet[..., None] = gevent.Greenlet()
 
-    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is allowed (gevent)
+    def do_read(self) -> tuple[_socket.socket, Any] | None:  # type: ignore[override]  # None is allowed (gevent)
         """Accept one client; called by StreamServer.
 
         Gives a plain socket: gevent's own would bring two watchers and 2 KiB that Connection has no use for.
         """
         try:
-            sock, address = self.socket.accept()
+            # Not accept(): a program that is monkey-patched has gevent's sockets here, and they have this one, too.
+            descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
         except (BlockingIOError, ConnectionAbortedError):
             return None
         except OSError as error:
@@ -293,6 +297,7 @@ class LineServer(StreamServer):
             self.stop_accepting()
             self._accept_again = gevent.spawn_later(ACCEPT_AGAIN_SECONDS, self.start_accepting)
             return None
+        sock = _socket.socket(self.socket.family, self.socket.type, self.socket.proto, fileno=descriptor)
         sock.setblocking(False)
         return sock, address
 
@@ -301,9 +306,12 @@ class LineServer(StreamServer):
         self._accept_again.kill(block=False)
         super().close()
 
-    def handle(self, sock: socket.socket, address: Any) -> None:
+    def handle(self, sock: _socket.socket, address: Any) -> None:
         """One client, in its own greenlet; called by StreamServer."""
         settings = self._settings
+        if settings.stopping:
+            sock.close()
+            return
         number = next(settings.numbers)
         facts = {"connection": number, "client": _describe(address)}
         connection = Connection(sock, settings.outbox)
@@ -328,7 +336,7 @@ class LineServer(StreamServer):
         finally:
             connection.close()
 
-    def do_close(self, sock: socket.socket, *_: Any) -> None:
+    def do_close(self, sock: _socket.socket, *_: Any) -> None:
         """Called by StreamServer for clients whose greenlet was never started."""
         sock.close()
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
+import threading
 import time
 from types import TracebackType
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -55,7 +57,9 @@ class Service:
         self._servers: list[LineServer] = []
         self._unix: UnixListener | None = None
         self._stop = Event()
-        self._stop_from_elsewhere = gevent.get_hub().loop.async_()
+        self._started = False
+        self._stop_lock = threading.RLock()  # a request may come from any thread while the watcher is closed
+        self._stop_from_elsewhere: Any = gevent.get_hub().loop.async_()
         self._stop_from_elsewhere.start(self._stop.set)
 
     def __enter__(self) -> Service:
@@ -66,7 +70,10 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        """Listen. Either everything is started, or nothing is left behind."""
+        """Listen. Either everything is started, or nothing is left behind. Once only."""
+        if self._started:
+            raise RuntimeError("a Service starts once; make another")
+        self._started = True
         config = self.config
         self._sessions.max_connections = _limit_connections(config.max_connections)
         try:
@@ -86,6 +93,7 @@ class Service:
                 server.start()
         except BaseException:
             self._close_listeners()
+            self._close_stop()
             raise
         log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
 
@@ -95,8 +103,10 @@ class Service:
         return len(self._sessions.sessions)
 
     def request_stop(self) -> None:
-        """End :meth:`run_until_stopped`; from any thread, greenlet or signal handler."""
-        self._stop_from_elsewhere.send()
+        """End :meth:`run_until_stopped`; from any thread, greenlet or signal handler; harmless when it has ended."""
+        with self._stop_lock:
+            if self._stop_from_elsewhere is not None:
+                self._stop_from_elsewhere.send()
 
     def run_until_stopped(self) -> None:
         """Serve until somebody calls :meth:`request_stop`."""
@@ -108,19 +118,26 @@ class Service:
         log.info("stopping", extra={"connections": len(sessions)})
         deadline = time.monotonic() + self.config.grace_seconds
         self._close_listeners()
+        self._sessions.stopping = True
         for session in list(sessions):
             session.drain()
         self._clients.join(timeout=max(0.0, deadline - time.monotonic()))
-        if sessions:
-            log.warning("the grace time is over: connections closed", extra={"connections": len(sessions)})
+        if self._clients:
+            log.warning("the grace time is over: connections closed", extra={"connections": len(self._clients)})
             self._clients.kill(timeout=KILL_SECONDS)
         self._servers.clear()
-        self._stop_from_elsewhere.close()
+        self._close_stop()
         lost = sum(topic.group.backlog for topic in self.broker.topics.values())
         if lost:
             log.warning("stopped; the messages in memory are lost", extra={"messages": lost})
         else:
             log.info("stopped")
+
+    def _close_stop(self) -> None:
+        with self._stop_lock:
+            if self._stop_from_elsewhere is not None:
+                self._stop_from_elsewhere.close()
+                self._stop_from_elsewhere = None
 
     def _close_listeners(self) -> None:
         for server in self._servers:

@@ -7,9 +7,12 @@ until it is told IAC WONT TIMING-MARK (RFC 860).
 
 from __future__ import annotations
 
-__all__ = ["IAC", "TelnetFilter"]
+__all__ = ["IAC", "INTERRUPT", "TelnetFilter"]
 
 IAC = 255
+INTERRUPT = b"\xff\xf4"
+"""IAC IP: Ctrl-C."""
+
 _DONT, _DO, _WONT, _WILL, _SB, _SE = 254, 253, 252, 251, 250, 240
 _REFUSAL = {_DO: _WONT, _WILL: _DONT}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -38,6 +40,9 @@ TIMEOUT_SECONDS = 30.0
 """The one timeout: far longer than anything takes, so that it only ends what would never end."""
 
 POLL_SECONDS = 0.002
+
+GREETING_LINES = 2
+_PORT = re.compile(r'(?:listens on |"endpoints": \[")[^ "]*:(\d+)')
 
 
 class Endpoint(Protocol):
@@ -84,10 +89,17 @@ class ServerThread:
         self.stop()
 
     def call(self, function: Callable[[Service], T]) -> T:
-        """Run ``function(service)`` in the server's hub, between two of its turns; gives what it returns."""
-        answers: queue.SimpleQueue[T] = queue.SimpleQueue()
-        self._hub.loop.run_callback_threadsafe(lambda: answers.put(function(self.service)))
-        return answers.get(timeout=TIMEOUT_SECONDS)
+        """Run ``function(service)`` in the server's hub, between two of its turns; gives what it returns or raises."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(function(self.service))
+            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
+                answer.set_exception(error)
+
+        self._hub.loop.run_callback_threadsafe(run)
+        return answer.result(TIMEOUT_SECONDS)
 
     def stop(self) -> None:
         """Stop the server as SIGTERM would, and wait until it is gone; again is harmless."""
@@ -131,16 +143,22 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
         )
+        self._printed: list[bytes] = []
         self._logged: list[bytes] = []
-        self._logging = threading.Thread(target=self._read_log, name="gstream server's log")
-        self._logging.start()
-        assert self.process.stdout is not None
-        self.greeting = [self.process.stdout.readline().decode().rstrip() for _ in range(2)]
-        """The lines that it printed on start."""
-        if "listens on" not in self.greeting[0]:
+        self._readers = [
+            threading.Thread(target=into.extend, args=(iter(stream.readline, b""),), name="gstream server's output")
+            for stream, into in ((self.process.stdout, self._printed), (self.process.stderr, self._logged))
+            if stream is not None
+        ]
+        for reader in self._readers:
+            reader.start()
+        try:
+            wait_until(lambda: bool(self._find_port()) or self.process.poll() is not None, "the server listens")
+            assert self._find_port(), f"the server did not start: {self.log}"
+        except AssertionError:
             self.kill()
-            raise AssertionError(f"the server did not start: {self.greeting} {self.log}")
-        self.port = int(self.greeting[0].split(" and ")[0].rpartition(":")[2])
+            raise
+        self.port = self._find_port()
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -148,6 +166,11 @@ class ServerProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self.process.poll() is None:
             self.kill()
+
+    @property
+    def greeting(self) -> list[str]:
+        """The lines that it has printed: none with ``--log-json``, two without."""
+        return b"".join(self._printed).decode().splitlines()
 
     @property
     def log(self) -> str:
@@ -180,14 +203,17 @@ class ServerProcess:
         self._close()
 
     def _close(self) -> None:
-        self._logging.join()
+        for reader in self._readers:
+            reader.join()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
 
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        self._logged.extend(iter(self.process.stderr.readline, b""))
+    def _find_port(self) -> int:
+        """The TCP port, as far as it is known: from the greeting, or from the log if that is JSON."""
+        text = "\n".join(self.greeting) if len(self._printed) == GREETING_LINES else self.log
+        match = _PORT.search(text)
+        return int(match[1]) if match else 0
 
 
 class Session:

@@ -92,7 +92,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Negotiate:
-    """An answer that a telnet client waits for, to be sent as it is."""
+    """The client speaks telnet, and waits for this answer, to be sent as it is; at first there is none (b"")."""
 
     answer: bytes
 

@@ -31,7 +31,10 @@ _P, _C, _LF = b"pc\n"
 _CONSUME_LINES = {b"c\n": LF, b"c\r\n": CRLF}
 _PUBLISH_RUN_END = re.compile(rb"\n(?!p)")
 _CONSUME_RUN = re.compile(rb"(?:c\n)+|(?:c\r\n)+")
+_BLANK = frozenset(b"\r\n")
+_BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 _HTTP_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?\r?\n")
+_HTTP_BEGINNING = re.compile(rb"[A-Z]+ (?:/|\*|https?:)")
 _TLS_HELLO = re.compile(rb"\x16\x03[\x00-\x04]")
 
 
@@ -90,11 +93,12 @@ class Decoder:
             first = data[start]
             if first == IAC and self._telnet is None:
                 self._telnet = TelnetFilter()
+                yield Negotiate(b"")
                 yield from self._commands(data[start:])
                 return
             end = data.find(LF, start) + 1
             if not end:
-                self._hold(data[start:])
+                yield from self._hold(data[start:])
                 return
             if first == _P:
                 if end < size and data[end] == _P:
@@ -109,8 +113,10 @@ class Decoder:
                 if end < size and data[end] == _C and (match := _CONSUME_RUN.match(data, start)):
                     end = match.end()
                 yield Consume((end - start) // (1 + len(eol)), eol)
-            elif command := self._line(data[start:end]):
-                yield command
+            elif first in _BLANK and (match := _BLANK_LINES.match(data, start)):
+                end = match.end()
+            else:
+                yield self._line(data[start:end])
             start = end
         self._between_lines = not (self._held or self._skipping or self._ended or self._telnet)
 
@@ -139,21 +145,30 @@ class Decoder:
             data = bytes(self._held) + data
             self._held.clear()
         if self._at_first_line and LF in data and not self._ended and (self._telnet or data[0] != IAC):
-            if _HTTP_REQUEST.match(data):
+            if self._is_http(data):
                 self._ended = True
                 yield ForeignProtocol("http")
             else:
                 self._at_first_line = False
         return b"" if self._ended else data
 
+    def _is_http(self, data: bytes) -> bool:
+        """Whether this first line is an HTTP request's. If it is too long to be kept, its beginning decides."""
+        size = data.find(LF) if LF in data else len(data)
+        pattern = _HTTP_REQUEST if self._fits(size) else _HTTP_BEGINNING
+        return pattern.match(data) is not None
+
     def _fits(self, size: int) -> bool:
         """Whether an unfinished line of this size can still be within the limit: it has its letter and maybe a CR."""
         return size <= self._max_message_bytes + 2
 
-    def _hold(self, rest: bytes) -> None:
+    def _hold(self, rest: bytes) -> Iterator[Command]:
         self._between_lines = False
         if self._fits(len(rest)):
             self._held += rest
+        elif self._at_first_line and self._is_http(rest):
+            self._ended = True
+            yield ForeignProtocol("http")
         else:
             self._skipping = True
             self._skipped_last = rest[-1:]
@@ -188,11 +203,9 @@ class Decoder:
             else:
                 yield Publish(b"".join(line.removesuffix(b"\r") + LF for line in lines), len(lines), eol)
 
-    def _line(self, line: bytes) -> Command | None:
+    def _line(self, line: bytes) -> Command:
         eol = CRLF if line.endswith(CRLF) else LF
         line = line[: -len(eol)]
-        if not line:
-            return None
         if len(line) - 1 > self._max_message_bytes:
             return self._too_big(eol)
         row = COMMANDS.get(line[0])

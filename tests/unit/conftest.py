@@ -98,7 +98,10 @@ class FakeConnection:
         self.pauses = 0
         self.wakes = 0
         self.finished_until_arrived = None
-        self.on_input = None
+        self.stop_waiting = None
+        self.stops_at_end = None
+        self.reads_less = False
+        self.aborted = False
         self.arrived_calls = 0
 
     def read(self):
@@ -114,17 +117,24 @@ class FakeConnection:
         piece = self.pieces.popleft()
         return piece if isinstance(piece, bytes) else piece()
 
+    def read_less(self):
+        self.reads_less = True
+
+    def abort(self):
+        self.aborted = True
+
     def wake(self):
         self.wakes += 1
 
     @contextmanager
-    def watching(self, on_input):
+    def watching(self, stop, *, stop_at_end):
         assert self.flushed == len(self.written), "what came before is answered before the waiting"
-        self.on_input = on_input
+        self.stop_waiting = stop
+        self.stops_at_end = stop_at_end
         try:
             yield
         finally:
-            self.on_input = None
+            self.stop_waiting = None
 
     def pause(self):
         assert self.flushed == len(self.written)

@@ -46,8 +46,8 @@ class FakeSocket:
         assert mode == "rb"
         return self
 
-    def readline(self):
-        line = self.replies.readline()
+    def readline(self, most_bytes=-1):
+        line = self.replies.readline(most_bytes)
         if not line and isinstance(self.end, Exception):
             raise self.end
         return line
@@ -98,9 +98,19 @@ def test_the_banner_is_skipped_if_there_is_one(connect, greeting):
             ServerUnreachableError,
             "what answers at queue.example:9000 is no gstream server",
         ),
+        (b"# x\n" * 100_000, ServerUnreachableError, "what answers at queue.example:9000 is no gstream server"),
+        (b"x" * 100_000, ServerUnreachableError, "what answers at queue.example:9000 is no gstream server"),
         (b"- full too many connections\r\n", RefusedError, "full: too many connections"),
     ],
-    ids=["closed", "closed behind the banner", "closed within a line", "another server", "refused"],
+    ids=[
+        "closed",
+        "closed behind the banner",
+        "closed within a line",
+        "another server",
+        "notices",
+        "a line",
+        "refused",
+    ],
 )
 def test_who_is_not_greeted_is_told_and_the_socket_closed(monkeypatch, greeting, error, text):
     sock = FakeSocket(greeting)
@@ -295,7 +305,6 @@ def test_consume_gives_the_bodies(connect, replies, bodies):
         ({"count": 100}, b"w0.000 100\n", 3.0),
         ({"wait_seconds": 5}, b"w5.000 1\n", 8.0),
         ({"count": 2, "wait_seconds": 0.25}, b"w0.250 2\n", 3.25),
-        ({"wait_seconds": None}, b"w100000000.000 1\n", None),
     ],
 )
 def test_how_long_consume_waits(connect, arguments, sent, timeout):
@@ -307,10 +316,25 @@ def test_how_long_consume_waits(connect, arguments, sent, timeout):
 
 
 def test_what_consume_sends_is_what_the_server_takes(connect, decode):
-    client, sock = connect(b".\n" * 2)
+    client, sock = connect(b"= 0 1 a\n.\n.\n")
     client.consume(5, wait_seconds=None)
     client.consume(1, wait_seconds=0.0004)
-    assert decode([bytes(sock.sent)]).commands == [("w", 1e8, 5, True, b"\n"), ("w", 0.0, 1, True, b"\n")]
+    assert decode([bytes(sock.sent)]).commands == [("w", 3600.0, 5, True, b"\n"), ("w", 0.0, 1, True, b"\n")]
+
+
+@pytest.mark.parametrize("seconds", [None, 1e8], ids=str)
+def test_a_long_wait_is_made_of_several(connect, seconds):
+    client, sock = connect(b".\n.\n= 0 1 a\n.\n", timeout=3.0)
+    sock.timeouts.clear()
+    assert client.consume(2, wait_seconds=seconds) == [b"a"]
+    assert bytes(sock.sent) == b"w3600.000 2\n" * 3
+    assert sock.timeouts == [3603.0] * 3 + [3.0]
+
+
+def test_several_waits_take_the_time_that_was_given(connect):
+    client, sock = connect(b".\n.\n.\n")
+    assert client.consume(wait_seconds=7200.5) == []
+    assert bytes(sock.sent) == b"w3600.000 1\nw3600.000 1\nw0.500 1\n"
 
 
 @pytest.mark.parametrize(

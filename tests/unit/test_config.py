@@ -39,7 +39,7 @@ GOOD = {
     "host": [("::1", "::1"), ("localhost", "localhost")],
     "port": [("0", 0), ("8080", 8080), ("65535", 65535), ("0080", 80)],
     "socket": [("/run/gstream.sock", "/run/gstream.sock")],
-    "max-message": [*SIZES, ("1", 1)],
+    "max-message": [*SIZES, ("64", 64)],
     "max-memory": [*SIZES, ("1", 1), ("1000GiB", 1000 * GIB), (str(1 << 50), 1 << 50)],
     "max-connections": [("1", 1), ("10000000", 10_000_000)],
     "grace": [("0", 0.0), ("10", 10.0), ("0.5", 0.5), (".25", 0.25), ("3.", 3.0)],
@@ -52,7 +52,7 @@ BAD = {
     "host": ["", "a\0b"],
     "port": ["", "-1", "65536", "1.0", "http", " 80", "80 ", "٨٠", "1\n", "+1", "0x50", "1_000", "1" * 5000],
     "socket": ["", "a\0b"],
-    "max-message": [*BAD_SIZES, "1025MiB", "2GiB", str(GIB + 1)],
+    "max-message": [*BAD_SIZES, "63", "1025MiB", "2GiB", str(GIB + 1)],
     "max-memory": [*BAD_SIZES, str((1 << 50) + 1)],
     "max-connections": ["", "0", "-1", "10000001", "1.5", "many"],
     "grace": ["", "-1", "1e3", "nan", "inf", ".", "1.2.3", "10s", "1,5", " 1", "1\n"],
@@ -125,8 +125,9 @@ def test_what_a_setting_does_not_take(option, text, write):
     with pytest.raises(ConfigError, match=rf"^--{option}: expected [^\n]+, got [^\n]+\Z"):
         load_config({option: text}, {})
     variable = "GSTREAM_" + option.upper().replace("-", "_")
-    with pytest.raises(ConfigError, match=rf"^{variable}: expected [^\n]+, got [^\n]+\Z"):
-        load_config({}, {variable: text})
+    if text:  # an empty one is not set
+        with pytest.raises(ConfigError, match=rf"^{variable}: expected [^\n]+, got [^\n]+\Z"):
+            load_config({}, {variable: text})
 
 
 FILE_VALUES = [
@@ -221,6 +222,27 @@ def test_the_environment_names_a_file_unless_a_flag_does(write, tmp_path):
     assert load_config({}, {"GSTREAM_CONFIG": ""}).config.port == 8080
 
 
+def test_an_empty_variable_is_none(write):
+    assert load_config({}, {setting.variable: "" for _, setting in settings()}).config == Config()
+    assert load_config({}, {"GSTREAM_PORT": ""}, write("port = 2\n")).config.port == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "port = " + "[" * 100_000,
+        "port = " + "1" * 5000,
+        "grace = 0x" + "f" * 5000,
+        "grace = 1" + "0" * 400,
+        "port = -1" + "0" * 19,
+    ],
+    ids=["nested", "5000 digits", "hexadecimal", "400 digits", "20 digits"],
+)
+def test_a_file_of_the_malicious(text, write):
+    with pytest.raises(ConfigError, match="is no TOML file"):
+        load_config({}, {}, write(text))
+
+
 def test_other_variables_are_nobodys_business():
     assert load_config({}, {"PORT": "x", "GSTREAM_PORTS": "x", "gstream_port": "x"}).config == Config()
 
@@ -313,7 +335,7 @@ seconds = st.sampled_from([0.0, 0.001, 0.5, 10.0, 3600.0, 86400.0])
         host=plain,
         port=st.integers(0, 65535),
         socket=st.none() | plain,
-        max_message_bytes=st.integers(1, GIB) | st.sampled_from([KIB, MIB, GIB]),
+        max_message_bytes=st.integers(64, GIB) | st.sampled_from([KIB, MIB, GIB]),
         max_memory_bytes=st.integers(1, 1 << 50),
         max_connections=st.integers(1, 10_000_000),
         grace_seconds=seconds,

@@ -24,7 +24,7 @@ from gstream import __main__ as main_module
 )
 def test_without_a_command_it_serves(arguments, run, monkeypatch):
     calls = []
-    monkeypatch.setattr(main_module, "cli", lambda arguments, prog_name: calls.append((arguments, prog_name)))
+    monkeypatch.setattr(main_module, "run", calls.append)
     monkeypatch.setattr(sys, "argv", ["/usr/bin/anything", *arguments])
     main_module.main()
-    assert calls == [(run, "gstream")]
+    assert calls == [run]

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from gstream.protocol import Decoder, Failure, Ping, Publish
+from gstream.protocol import Decoder, Failure, Negotiate, Ping, Publish
 
 LF, CRLF = b"\n", b"\r\n"
 LIMIT = 8
@@ -139,7 +139,7 @@ PIECE = bytes(64 * 1024)
 @pytest.mark.parametrize("letter", [b"p", b"z", b"x", b"\xff\xf1p"], ids=["p", "z", "x", "telnet"])
 def test_skipping_takes_no_memory(letter):
     decoder = Decoder(1 << 20)
-    assert list(decoder.feed(letter)) == []
+    assert not [command for command in decoder.feed(letter) if not isinstance(command, Negotiate)]
     tracemalloc.start()
     try:
         for _ in range(100 * 16):  # 100 MiB

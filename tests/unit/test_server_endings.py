@@ -126,14 +126,15 @@ def test_who_waits_longest_is_served_first(server):
 
 def test_unbounded_waiting_ends_with_the_client(server):
     connection, greenlet, _ = server.start(b"w\n")
-    connection.on_input(True)
+    assert connection.stops_at_end
+    connection.stop_waiting()
     greenlet.get()
     assert bytes(connection.written) == b".\n"
 
 
 def test_bounded_waiting_goes_on_when_the_client_sends_nothing_more(server):
     connection, greenlet, _ = server.start(b"w100\n")
-    connection.on_input(True)
+    assert not connection.stops_at_end
     gevent.idle()
     assert not greenlet.ready()
     server.publish(b"a")
@@ -144,7 +145,7 @@ def test_bounded_waiting_goes_on_when_the_client_sends_nothing_more(server):
 @pytest.mark.parametrize("command", [b"w\n", b"w100\n", b"w100 5\n"])
 def test_ctrl_c_ends_any_waiting(server, command):
     connection, greenlet, _ = server.start(command + b"z\n")
-    connection.on_input(False)
+    connection.stop_waiting()
     greenlet.get()
     assert bytes(connection.written) == b".\n+ \n"
     server.publish(b"a")
