@@ -14,7 +14,7 @@ import math
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TypeAlias
 
@@ -129,16 +129,29 @@ class Client:
     def _greet(self) -> None:
         """Skip the banner, if there is one: what comes before the answer to a ping."""
         deadline = time.monotonic() + CONNECT_SECONDS
+        stranger = ServerUnreachableError(f"what answers at {self._where()} is no gstream server")
         self._socket.settimeout(CONNECT_SECONDS)
         self._send(b"z" + _READY + b"\n")
+
+        def read_line() -> bytes:
+            """One line, byte by byte: by recv for the deadline's sake, and nothing of what comes behind it."""
+            line = bytearray()
+            while not line.endswith(b"\n"):
+                if len(line) == GREETING_BYTES:
+                    raise stranger
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                byte = self._socket.recv(1)
+                if not byte:
+                    break
+                line += byte
+            return bytes(line)
+
         for _ in range(GREETING_LINES):
-            line = self._read_any_line(GREETING_BYTES)
+            line = self._read_any_line(read_line)
             if line == b"+ " + _READY + b"\n":
                 self._socket.settimeout(self._timeout)
                 return
-            if len(line) == GREETING_BYTES or time.monotonic() > deadline:
-                break
-        raise ServerUnreachableError(f"what answers at {self._where()} is no gstream server")
+        raise stranger
 
     def _send(self, data: bytes) -> None:
         try:
@@ -148,18 +161,18 @@ class Client:
             raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
 
     def _read_line(self) -> bytes:
-        while (line := self._read_any_line()).startswith(b"# "):
+        while (line := self._read_any_line(self._replies.readline)).startswith(b"# "):
             pass
         return line
 
-    def _read_any_line(self, most_bytes: int = -1) -> bytes:
+    def _read_any_line(self, read_line: Callable[[], bytes]) -> bytes:
         try:
-            line = self._replies.readline(most_bytes)
+            line = read_line()
         except TimeoutError:
             raise DisconnectedError(f"{self._where()} did not answer in time") from None
         except OSError as error:
             raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror}") from None
-        if not line.endswith(b"\n") and len(line) != most_bytes:
+        if not line.endswith(b"\n"):
             raise DisconnectedError(f"{self._where()} closed the connection")
         if line.startswith(b"- "):
             _, code, text = (line.rstrip().decode(errors="replace") + "  ").split(" ", 2)

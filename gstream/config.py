@@ -150,7 +150,7 @@ class Config:
     )
     max_message_bytes: int = _setting(
         MIB,
-        Setting("max-message", "The longest message.", lambda value: _read_bytes(value, 64, GIB), _show_bytes, "SIZE"),
+        Setting("max-message", "The longest message.", lambda value: _read_bytes(value, 1, GIB), _show_bytes, "SIZE"),
     )
     max_memory_bytes: int = _setting(
         GIB,

@@ -46,11 +46,16 @@ class FakeSocket:
         assert mode == "rb"
         return self
 
-    def readline(self, most_bytes=-1):
-        line = self.replies.readline(most_bytes)
-        if not line and isinstance(self.end, Exception):
+    def recv(self, size):
+        return self._or_end(self.replies.read(size))
+
+    def readline(self):
+        return self._or_end(self.replies.readline())
+
+    def _or_end(self, data):
+        if not data and isinstance(self.end, Exception):
             raise self.end
-        return line
+        return data
 
     def read(self, size):
         return self.replies.read(size)
@@ -82,7 +87,8 @@ def connect(monkeypatch):
 )
 def test_the_banner_is_skipped_if_there_is_one(connect, greeting):
     client, sock = connect(b"+ \n", greeting)
-    assert sock.timeouts == [CONNECT_SECONDS, 10.0]
+    assert max(sock.timeouts[:-1]) == CONNECT_SECONDS
+    assert sock.timeouts[-1] == 10.0
     client.ping()
     assert bytes(sock.sent) == b"z\n"
 
