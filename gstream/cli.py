@@ -154,7 +154,7 @@ def serve(check: bool, **options: Any) -> None:
         from gstream.listeners import resolve
 
         resolve(config.host, config.port, insecure=config.insecure)
-        _print("\n".join(loaded.lines()).encode() + b"\n")
+        _print(os.fsencode("\n".join(loaded.lines()) + "\n"))
         return
     from gstream.logs import configure_logging
     from gstream.service import Service
@@ -165,7 +165,7 @@ def serve(check: bool, **options: Any) -> None:
         _stop_on_signals(service.request_stop)
         if not config.log_json and sys.stdout is not None:
             where = f"gstream {__version__} listens on {' and '.join(service.endpoints)}"
-            _print(f"{where}\n{service.engine.name}: {service.engine.promise}\n".encode())
+            _print(os.fsencode(f"{where}\n{service.engine.name}: {service.engine.promise}\n"))
         service.run_until_stopped()
 
 

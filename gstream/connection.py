@@ -92,6 +92,7 @@ class Connection:
 
     __slots__ = (
         "_confirmed",
+        "_errors_once",
         "_fd",
         "_greenlet",
         "_heard",
@@ -116,6 +117,8 @@ class Connection:
         self._hub = get_hub()
         self._greenlet = getcurrent()
         self._is_tcp = sock.family != socket.AF_UNIX
+        # libuv reports an error together with the input before it, and stops watching (uv_poll_start: UV_EBADF).
+        self._errors_once = "libuv" in type(self._hub.loop).__module__
         self._outbox = outbox
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -139,9 +142,10 @@ class Connection:
         That is after :meth:`wake`, or when queued replies could not be written and have to be flushed. Raises
         ClientGone after a reset: then the beginning of a line is no command.
         """
-        self._reading = True
-        _switch_to(self._hub)
-        self._reading = False
+        if not self._reset:
+            self._reading = True
+            _switch_to(self._hub)
+            self._reading = False
         try:
             data = os.read(self._fd, self._read_bytes)
         except BlockingIOError:
@@ -151,6 +155,8 @@ class Connection:
             raise ClientGone from error
         if data:
             self._heard = self._sent
+            if self._errors_once:
+                self._look_for_error()
         elif self._reset:  # the system tells it once; it told flush_from_hub
             raise ClientGone
         else:
@@ -317,9 +323,13 @@ class Connection:
         having read everything resets, and its kernel may have acknowledged what it never saw.
         """
         self._confirmed = max(self._confirmed, self._sent - self._unacknowledged())
-        if not self._is_tcp and not self._reset:  # a client that closed with replies unread has emptied the queue
-            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        if not self._is_tcp:  # a client that closed with replies unread has emptied the queue
+            self._look_for_error()
         return min(self._confirmed, self._heard) if self._reset else self._confirmed
+
+    def _look_for_error(self) -> None:
+        if not self._reset:
+            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def _unacknowledged(self) -> int:
         """Bytes of replies in the kernel's send queue; on a unix socket these and more, the buffers' own size."""
@@ -365,7 +375,7 @@ class Connection:
         while not self._reset and self._unacknowledged():
             gevent.sleep(delay)
             delay = min(2 * delay, 0.05)
-            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            self._look_for_error()
 
     def abort(self) -> None:
         """Take back what has not arrived: :meth:`close` will reset the connection (not on a unix socket)."""

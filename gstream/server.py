@@ -106,6 +106,8 @@ class Session:
                 connection.flush()
             self._serve()
             if self._draining and self._typed_eol:
+                # A client that has just closed resets upon the notice; that says nothing about what came before it.
+                self._in_flight.acknowledged(connection.arrived())
                 connection.write(protocol.encode_notice("drain the server is stopping", self._typed_eol))
             connection.finish(until_arrived=bool(self._in_flight.deliveries))
         except ClientGone:
