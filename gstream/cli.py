@@ -232,7 +232,7 @@ Examples:
   gstream consume -n 1000 > batch.txt
   while gstream consume --wait 60; do :; done
 
-Exit code 0: at least one message was there; 1: nothing there; 2: an error.
+Exit code 0: at least one message was there; 1: nothing there; 2: an error; 130: interrupted.
 """,
 )
 @click.option("-n", "count", metavar="N", type=click.IntRange(1), default=1, help="At most so many.  [default: 1]")

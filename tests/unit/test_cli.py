@@ -252,6 +252,30 @@ def test_where_they_connect(client, stdin, command, arguments, address):
 
 
 @pytest.mark.parametrize("command", ["publish", "consume"])
+@pytest.mark.parametrize(
+    ("arguments", "environment", "address"),
+    [
+        ([], {}, "/file.sock"),
+        ([], {"GSTREAM_PORT": "1"}, ("127.0.0.1", 1)),
+        ([], {"GSTREAM_PORT": "1", "GSTREAM_SOCKET": "/other.sock"}, "/other.sock"),
+        (["--port", "2"], {"GSTREAM_SOCKET": "/other.sock"}, ("127.0.0.1", 2)),
+        (["--host", "::1"], {"GSTREAM_SOCKET": "/other.sock"}, ("::1", 8080)),
+        (["--socket", "/flag.sock"], {"GSTREAM_PORT": "1"}, "/flag.sock"),
+    ],
+)
+def test_a_weaker_socket_does_not_hide_the_port(
+    client, stdin, tmp_path, monkeypatch, command, arguments, environment, address
+):
+    stdin(b"")
+    path = tmp_path / "gstream.toml"
+    path.write_text('socket = "/file.sock"\n')
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    run(command, "--config", str(path), *arguments)
+    assert client.address == address
+
+
+@pytest.mark.parametrize("command", ["publish", "consume"])
 def test_nobody_there_is_told_in_one_line(client, command):
     client.error = ServerUnreachableError("no gstream server at 127.0.0.1:8080: Connection refused")
     assert run(command) == ("gstream: no gstream server at 127.0.0.1:8080: Connection refused\n", 2)

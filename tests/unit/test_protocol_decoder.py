@@ -122,6 +122,11 @@ FOREIGN = {
 }
 
 
+def test_blank_lines_cost_nothing():
+    decoder = Decoder(1 << 20)
+    assert list(decoder.feed(b"\n\r\n" * 20_000 + b"z1\n")) == [Ping(b"1", LF)]
+
+
 def every_byte(data):
     return [data[at : at + 1] for at in range(len(data))]
 

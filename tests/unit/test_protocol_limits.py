@@ -106,6 +106,12 @@ def test_a_first_line_that_is_too_long_is_followed_by_commands(decode):
         assert decode(pieces, LIMIT).commands == [("-", TOO_BIG, LF), ("c", LF)]
 
 
+@pytest.mark.parametrize("line", [b"POST /a/long/path HTTP/1.1\r\n", b"GET http://host/ HTTP/1.0\n"])
+def test_a_request_line_that_is_too_long_is_http_however_it_is_cut(decode, line):
+    for at in range(len(line)):
+        assert decode([line[:at], line[at:] + b"pEvil\n"], 8).commands == [("foreign", "http")]
+
+
 def test_a_limit_of_one_byte(decode):
     data = b"p\np1\np12\r\np1\r\nz12\nc\nc\r\n"
     expected = [
