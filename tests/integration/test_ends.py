@@ -119,6 +119,8 @@ def test_stopping_again_is_harmless() -> None:
         server.stop()
         server.service.request_stop()
         server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((server.host, server.port))
 
 
 PATCHED = """
