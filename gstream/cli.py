@@ -213,7 +213,9 @@ def publish(files: tuple[str, ...], **options: Any) -> None:
                     published += client.publish(lines)
                     progress.advance(size, published)
         except RefusedError as error:
-            raise _Error(f"{error} ({published + error.confirmed} messages were published before)") from None
+            raise _Error(
+                f"{error} ({published + error.confirmed} messages were published, some perhaps behind it)"
+            ) from None
         except click.ClickException as error:  # of reading
             raise _Error(f"{error.message} ({published} messages were published before)") from None
         except (GstreamError, ValueError) as error:

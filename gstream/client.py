@@ -156,6 +156,8 @@ class Client:
     def _send(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
+        except TimeoutError:
+            raise DisconnectedError(f"{self._where()} did not answer in time") from None
         except OSError as error:
             # Why it was closed may have been said before.
             raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
@@ -171,7 +173,7 @@ class Client:
         except TimeoutError:
             raise DisconnectedError(f"{self._where()} did not answer in time") from None
         except OSError as error:
-            raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror}") from None
+            raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
         if not line.endswith(b"\n"):
             raise DisconnectedError(f"{self._where()} closed the connection")
         if line.startswith(b"- "):

@@ -267,7 +267,7 @@ def test_a_refusal_tells_how_many_are_published(queue: ServerThread) -> None:
     text = error(run("publish", input=b"short\n" * 2500 + b"longer than twenty bytes\n" + b"short\n" * 2500))
     assert text.startswith(("toobig: ", "full: "))
     count = len(take_all(queue))
-    assert f"({count} messages were published before)" in text
+    assert f"({count} messages were published, some perhaps behind it)" in text
     assert 2000 < count < 5000
 
 

@@ -284,7 +284,7 @@ def test_nobody_there_is_told_in_one_line(client, command):
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (RefusedError("full", "no room"), "full: no room (2 messages were published before)"),
+        (RefusedError("full", "no room"), "full: no room (2 messages were published, some perhaps behind it)"),
         (DisconnectedError("it closed"), "it closed (at least 2 messages were published before)"),
         (ValueError("cannot end in CR"), "cannot end in CR (at least 2 messages were published before)"),
     ],
@@ -302,7 +302,7 @@ def test_a_refusal_counts_what_was_confirmed_of_its_own_call(client, tmp_path):
     client.error = RefusedError("full", "no room")
     client.error.confirmed = 1
     output, _ = run("publish", str(tmp_path / "a"), str(tmp_path / "b"))
-    assert output == "gstream: full: no room (3 messages were published before)\n"
+    assert output == "gstream: full: no room (3 messages were published, some perhaps behind it)\n"
 
 
 @pytest.mark.parametrize(
