@@ -3,54 +3,132 @@
 Its bodies are *packed lines*: one bytes object in which each message is ``p``, its body and LF, which is how a run of
 published lines arrives. They are kept like that until somebody reads them, and then converted a whole run at a time by
 ``bytes`` methods: no Python object is made for a message (19 bytes for a 17-byte message, where an object each costs 60
-and up). A body therefore never holds LF; it may hold anything else.
+and up). A body therefore never holds LF; it may hold anything else. What a line cannot carry is a batch of another
+kind, :class:`~gstream.counted.CountedBatch`, with the same methods.
 
 Knows no socket, no group and no storage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
 
-__all__ = ["LF", "PACKING_BYTES", "Batch", "lines_end", "pack", "unpack"]
+__all__ = ["LF", "PACKING_BYTES", "PARTITION_SHIFT", "Batch", "Message", "Times", "lines_end", "pack", "unpack"]
 
 LF = b"\n"
 PACKING_BYTES = 2
 """What a packed line has beyond its body."""
 
+PARTITION_SHIFT = 48
+"""A message's id is one integer: its partition's number above its offset."""
+
 FEW = 4
 """So many lines are found one by one."""
 
 
+Times: TypeAlias = "int | tuple[Sequence[int], Sequence[int]]"
+"""When messages were published, in milliseconds since 1970: all at one time; or offsets, and the time from each on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message with all that is known of it.
+
+    time_ms: when it was published, in milliseconds since 1970. headers: names and values, in order.
+    """
+
+    offset: int
+    body: bytes
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    time_ms: int = 0
+
+
 class Batch:
-    """Consecutive messages.
+    """Consecutive messages of one partition.
 
     offset: the first message's place in its log, from 0.
     count: how many messages, at least 1.
     data: their packed lines; exactly ``count`` LFs, the last byte is one.
+    times: when they were published.
+    attempt: which delivery to its group this is, from 1.
+    partition: the number of its partition.
+
+    While they are leased: ``deadline``, when that ends (seconds of the agenda's clock), and ``left``, how many of them
+    still are. They stand here because a million leases are a million batches, and another object for each would cost
+    more than its message.
     """
 
-    __slots__ = ("count", "data", "offset")
+    __slots__ = ("attempt", "count", "data", "deadline", "left", "offset", "partition", "times")
 
-    def __init__(self, offset: int, count: int, data: bytes) -> None:
+    deadline: float
+    left: int
+
+    is_lines: ClassVar[bool] = True
+    """Whether ``data`` are packed lines, so that no body holds LF and no message has more than its body."""
+
+    def __init__(
+        self, offset: int, count: int, data: bytes, times: Times = 0, partition: int = 0, attempt: int = 1
+    ) -> None:
         self.offset = offset
         self.count = count
         self.data = data
+        self.times = times
+        self.partition = partition
+        self.attempt = attempt
 
     def __repr__(self) -> str:
-        return f"<Batch {self.offset}+{self.count}, {len(self.data)} bytes>"
+        return f"<{type(self).__name__} {self.offset}+{self.count}, {len(self.data)} bytes>"
 
-    def bodies(self) -> Iterator[bytes]:
+    @property
+    def id(self) -> int:
+        """The first message's id; the others' follow."""
+        return self.partition << PARTITION_SHIFT | self.offset
+
+    def bodies(self) -> list[bytes]:
         """The messages' bodies, in order."""
-        return iter(unpack(self.data)[:-1].split(LF))
+        return unpack(self.data)[:-1].split(LF)
+
+    def messages(self) -> Iterator[Message]:
+        """The messages with all that is known of them, in order."""
+        for offset, body in enumerate(self.bodies(), self.offset):
+            yield Message(offset, body, time_ms=self.time_ms(offset))
+
+    def time_ms(self, offset: int) -> int:
+        """When the message at this offset was published."""
+        if isinstance(self.times, int):
+            return self.times
+        offsets, times = self.times
+        return times[bisect_right(offsets, offset) - 1]
+
+    def part(self, first: int, count: int) -> Batch:
+        """``count`` of these messages, from the ``first`` on, which is counted from 0."""
+        assert first >= 0 < count <= self.count - first
+        if count == self.count:
+            return self
+        stop, left = len(self.data), self.count
+        start = self.find_end(self.data, 0, stop, first, left) if first else 0
+        end = self.find_end(self.data, start, stop, count, left - first)
+        return type(self)(self.offset + first, count, self.data[start:end], self.times, self.partition, self.attempt)
 
     def split(self, count: int) -> tuple[Batch, Batch]:
         """The first ``count`` messages and the others; both sides must have at least one."""
         assert 0 < count < self.count
-        end = lines_end(self.data, 0, len(self.data), count, self.count)
-        return Batch(self.offset, count, self.data[:end]), Batch(
-            self.offset + count, self.count - count, self.data[end:]
-        )
+        return self.part(0, count), self.part(count, self.count - count)
+
+    @staticmethod
+    def find_end(data: bytes | bytearray, start: int, stop: int, count: int, available: int) -> int:
+        """The position behind the ``count``-th message of ``data[start:stop]``, which has ``available`` of them."""
+        return lines_end(data, start, stop, count, available)
+
+    @staticmethod
+    def find_fitting(data: bytes | bytearray, start: int, max_bytes: int) -> tuple[int, int]:
+        """How many messages from ``start`` on take at most ``max_bytes``, but always one, and where they end."""
+        end = data.rfind(LF, start, start + max_bytes) + 1 or data.find(LF, start) + 1
+        return data.count(LF, start, end), end
 
 
 def pack(*bodies: bytes) -> bytes:

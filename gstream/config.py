@@ -72,13 +72,13 @@ def _read_integer(value: object, least: int, most: int) -> int:
     return int(value)
 
 
-def _read_seconds(value: object) -> float:
-    expected = "a number of seconds, as in 10 or 0.5"
+def _read_seconds(value: object, least: float = 0.0) -> float:
+    expected = "a number of seconds, as in 10 or 0.5" + (f", from {least} on" if least else "")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(expected)
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value):
         raise ValueError(expected)
-    if not 0 <= float(value) < 1e9:  # noqa: PLR2004  # 31 years; keeps nan and inf out
+    if not least <= float(value) < 1e9:  # noqa: PLR2004  # 31 years; keeps nan and inf out
         raise ValueError(expected)
     return float(value)
 
@@ -160,6 +160,46 @@ class Config:
             lambda value: _read_bytes(value, 1, 1 << 50),
             _show_bytes,
             "SIZE",
+        ),
+    )
+    retain_bytes: int = _setting(
+        16 * MIB,
+        Setting(
+            "retain",
+            "How much of what all groups have taken each topic keeps for replay, as long as there is room.",
+            lambda value: _read_bytes(value, 0, 1 << 50),
+            _show_bytes,
+            "SIZE",
+        ),
+    )
+    lease_seconds: float = _setting(
+        30.0,
+        Setting(
+            "lease",
+            "How long a leased message may take to be acknowledged.",
+            lambda value: _read_seconds(value, 0.001),
+            _show_seconds,
+            "SECONDS",
+        ),
+    )
+    max_attempts: int = _setting(
+        5,
+        Setting(
+            "max-attempts",
+            "So often a leased message is delivered before it is a dead letter; 0: for ever.",
+            lambda value: _read_integer(value, 0, 1_000_000),
+        ),
+    )
+    partitions: int = _setting(
+        1, Setting("partitions", "How many partitions a topic has.", lambda value: _read_integer(value, 1, 1024))
+    )
+    max_topics: int = _setting(
+        10_000, Setting("max-topics", "How many topics at once.", lambda value: _read_integer(value, 1, 1_000_000))
+    )
+    max_groups: int = _setting(
+        10_000,
+        Setting(
+            "max-groups", "How many groups at once, of all topics.", lambda value: _read_integer(value, 1, 1_000_000)
         ),
     )
     max_connections: int = _setting(

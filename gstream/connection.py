@@ -79,7 +79,8 @@ class Outbox:
     def _write(self) -> None:
         waiting = self._waiting
         self._waiting = []
-        for connection in waiting:
+        # The last first: a consumer that was woken by a publisher comes behind it, and has waited longer.
+        for connection in reversed(waiting):
             connection.flush_from_hub()
 
 

@@ -6,6 +6,10 @@ GstreamError
 │   ├── ArgumentError         args
 │   ├── TooBigError           toobig
 │   ├── FullError             full
+│   ├── UnknownNameError      name
+│   ├── GoneError             gone
+│   ├── BusyError             busy
+│   ├── DrainError            drain
 │   └── InternalError         internal
 ├── ConfigError             a setting that cannot be used: one line, exit 2
 ├── ListenError             an address that cannot be listened on: one line, exit 2
@@ -21,10 +25,13 @@ from typing import ClassVar
 
 __all__ = [
     "ArgumentError",
+    "BusyError",
     "ClientError",
     "ConfigError",
     "DisconnectedError",
+    "DrainError",
     "FullError",
+    "GoneError",
     "GstreamError",
     "InternalError",
     "ListenError",
@@ -33,6 +40,7 @@ __all__ = [
     "ServerUnreachableError",
     "TooBigError",
     "UnknownCommandError",
+    "UnknownNameError",
 ]
 
 
@@ -65,9 +73,33 @@ class TooBigError(ReplyError):
 
 
 class FullError(ReplyError):
-    """There is no room: the message was not stored, or the connection not taken."""
+    """There is no room: the message was not stored, the connection not taken, the topic not made."""
 
     code = "full"
+
+
+class UnknownNameError(ReplyError):
+    """A topic or a group that cannot have this name, or that does not exist."""
+
+    code = "name"
+
+
+class GoneError(ReplyError):
+    """A message that is not, or no longer, leased by this connection. The text is the ids."""
+
+    code = "gone"
+
+
+class BusyError(ReplyError):
+    """Not now: the connection streams, or the group has consumers."""
+
+    code = "busy"
+
+
+class DrainError(ReplyError):
+    """The server is stopping, and waits no longer."""
+
+    code = "drain"
 
 
 class InternalError(ReplyError):
@@ -85,7 +117,12 @@ class ListenError(GstreamError):
 
 
 class ClientError(GstreamError):
-    """What a client of a server meets."""
+    """What a client of a server meets.
+
+    confirmed: how many messages of the same call are known to be stored.
+    """
+
+    confirmed: int = 0
 
 
 class ServerUnreachableError(ClientError):
@@ -100,10 +137,8 @@ class RefusedError(ClientError):
     """The server answered with an error line.
 
     code: its stable word.
-    confirmed: how many messages of the same call were stored.
     """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
-        self.confirmed = 0

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gstream.batch import LF, Batch
+from gstream.consumer import Consumer
 from gstream.group import Group
 
 __all__ = ["Delivery", "InFlight"]
@@ -26,14 +27,17 @@ class Delivery:
 
     start: where in the stream of replies the reply begins.
     ends: where in the reply each message ends; None where each message is one line of it.
-    group: where the messages were taken.
+    group: where the messages were taken, when it had been moved ``seeks`` times.
+    consumer: who has leased them; None where they were taken for good.
     """
 
     start: int
     reply: bytes
     batch: Batch
     group: Group
+    consumer: Consumer | None = None
     ends: Sequence[int] | None = None
+    seeks: int = 0
 
     def arrived(self, place: int) -> int:
         """How many of the messages lie wholly before this place of the stream."""
@@ -79,11 +83,16 @@ class InFlight:
         returned = 0
         for delivery in self.deliveries:
             batch = delivery.batch
+            group = delivery.group
             arrived = delivery.arrived(place)
             if arrived:
                 batch = batch.split(arrived)[1]
-            delivery.group.give_back(batch)
-            returned += batch.count
+            if delivery.consumer is not None:
+                returned += group.undo_lease(delivery.consumer, batch)
+            elif delivery.seeks == group.seeks and not group.removed:
+                group.acknowledged_count -= batch.count
+                group.give_back(batch)
+                returned += batch.count
         self.deliveries.clear()
         self.size_bytes = 0
         return returned

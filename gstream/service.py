@@ -20,11 +20,14 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from gstream import protocol
+from gstream.agenda import Agenda
 from gstream.broker import Broker
 from gstream.config import Config
 from gstream.listeners import UnixListener, open_tcp, resolve
-from gstream.server import LineServer, SessionSettings
+from gstream.server import LineServer
+from gstream.session import SessionSettings
 from gstream.storage.memory import Memory
+from gstream.topic import TopicSettings
 
 __all__ = ["Service"]
 
@@ -32,6 +35,12 @@ log = logging.getLogger(__name__)
 
 SPARE_FILES = 64
 """File descriptors that are not for clients: the loop's, the listeners, the log, a few for whoever embeds us."""
+
+LONGEST_WAIT_SECONDS = 3600.0
+"""The loop's timers take no wait of years."""
+
+TURN_SECONDS = 0.0001
+"""A timer, however short, runs after the loop has polled; without it, what is due would starve the clients."""
 
 KILL_SECONDS = 1.0
 """How long a session may take that was killed."""
@@ -46,13 +55,18 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.engine = Memory(config.max_memory_bytes)
-        self.broker = Broker(self.engine)
+        self.engine = Memory(config.max_memory_bytes, config.retain_bytes)
+        self.agenda = Agenda()
+        topics = TopicSettings(config.partitions, config.lease_seconds, config.max_attempts)
+        self.broker = Broker(self.engine, self.agenda, topics, config.max_topics, config.max_groups)
         self.port = 0
         """The TCP port, once it is started."""
         self.endpoints: list[str] = []
         """Where it listens, once it is started: ``127.0.0.1:8080``, ``[::1]:8080``, a path."""
         self._sessions = SessionSettings(self.broker, config.max_message_bytes, config.max_connections)
+        self._agenda_changed = Event()
+        self.agenda.on_earlier = self._agenda_changed.set
+        self._timekeeper: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_time)
         self._clients = Pool()
         self._servers: list[LineServer] = []
         self._unix: UnixListener | None = None
@@ -91,6 +105,7 @@ class Service:
                 self.endpoints.append(config.socket)
             for server in self._servers:
                 server.start()
+            self._timekeeper.start()
         except BaseException:
             self._close_listeners()
             self._close_stop()
@@ -126,12 +141,27 @@ class Service:
             log.warning("the grace time is over: connections closed", extra={"connections": len(self._clients)})
             self._clients.kill(timeout=KILL_SECONDS)
         self._servers.clear()
+        self._timekeeper.kill()
         self._close_stop()
-        lost = sum(topic.group.backlog for topic in self.broker.topics.values())
+        lost = self.broker.unfinished_count
         if lost:
             log.warning("stopped; the messages in memory are lost", extra={"messages": lost})
         else:
             log.info("stopped")
+
+    def _keep_time(self) -> None:
+        """Do what is on the agenda when it is due, and let everybody else have a turn after each thing."""
+        while True:
+            self._agenda_changed.clear()
+            try:
+                seconds = self.agenda.run_next()
+            except Exception:  # without this greenlet no lease would ever end
+                log.exception("bug: something on the agenda failed")
+                seconds = 0.0
+            if seconds is None or seconds > 0:
+                self._agenda_changed.wait(None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS))
+            else:
+                gevent.sleep(TURN_SECONDS)
 
     def _close_stop(self) -> None:
         with self._stop_lock:

@@ -1,0 +1,159 @@
+"""A consumer: one connection's part in a group, which is the messages that it has leased.
+
+A lease is kept for each message, by its id, so that any of a batch may be acknowledged first; all messages of a batch
+share one object. Leases of a group last equally long, so they end in the order in which they were made, which is
+the order of the dict; those that were extended are kept apart.
+
+Knows no socket, no wire format and no clock: it is told the time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from gstream.batch import Batch
+from gstream.storage.memory import Memory
+
+__all__ = ["Consumer"]
+
+FEW_ENDS = 100
+"""More entries than that of leases that were extended again are swept out: their time may be far."""
+
+
+class Consumer:
+    """The open leases of one connection in one group."""
+
+    __slots__ = ("_ends", "_extended", "_leases", "_memory", "on_room")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._leases: dict[int, Batch] = {}
+        self._extended: dict[int, Batch] = {}
+        self._ends: list[tuple[float, int, Batch]] = []  # a heap of those that were extended
+        self.on_room: Callable[[], None] | None = None
+        """While it streams: called when leases have ended."""
+
+    def __len__(self) -> int:
+        """How many messages are leased."""
+        return len(self._leases) + len(self._extended)
+
+    @property
+    def next_end(self) -> float | None:
+        """When the next lease ends."""
+        ends = self._ends
+        while ends and self._extended.get(ends[0][1]) is not ends[0][2]:
+            heapq.heappop(ends)
+        first = next(iter(self._leases.values()), None)
+        if first is None:
+            return ends[0][0] if ends else None
+        return min(first.deadline, ends[0][0]) if ends else first.deadline
+
+    def lease(self, batch: Batch, deadline: float) -> None:
+        """These messages are this consumer's until then."""
+        batch.deadline = deadline
+        batch.left = count = batch.count
+        self._memory.held_bytes += len(batch.data)
+        first = batch.id
+        if count == 1:
+            self._leases[first] = batch
+        else:
+            self._leases.update(dict.fromkeys(range(first, first + count), batch))
+
+    def settle(self, ids: Iterable[int]) -> list[int]:
+        """Forget these leases; returns the ids of which there was none."""
+        gone = []
+        take = self._leases.pop
+        released = 0
+        for id in ids:
+            batch = take(id, None)
+            if batch is None:
+                batch = self._extended.pop(id, None)
+                if batch is None:
+                    gone.append(id)
+                    continue
+            batch.left -= 1
+            if not batch.left:
+                released += len(batch.data)
+        self._memory.held_bytes -= released
+        return gone
+
+    def find(self, id: int) -> Batch | None:
+        """The leased message as a batch of its own; None if it is not leased."""
+        batch = self._leases.get(id) or self._extended.get(id)
+        return None if batch is None else batch.part(id - batch.id, 1)
+
+    def extend(self, id: int, deadline: float) -> bool:
+        """Let a lease end then; says whether there is one."""
+        batch = self.find(id)
+        if batch is None:
+            return False
+        if batch.count == 1:  # an object of its own tells it from what the heap knows of it
+            batch = type(batch)(batch.offset, 1, batch.data, batch.times, batch.partition, batch.attempt)
+        self.settle([id])
+        batch.deadline = deadline
+        batch.left = 1
+        self._memory.held_bytes += len(batch.data)
+        self._extended[id] = batch
+        heapq.heappush(self._ends, (deadline, id, batch))
+        if len(self._ends) > FEW_ENDS + 2 * len(self._extended):
+            self._ends = [each for each in self._ends if self._extended.get(each[1]) is each[2]]
+            heapq.heapify(self._ends)
+        return True
+
+    def take_ended(self, now: float, max_messages: int) -> Iterator[Batch]:
+        """Leases that have ended by now, as batches of consecutive messages; about so many messages at the most."""
+        # A piece of the dict at once: its first entry is looked for behind all that were removed, each time.
+        for batch in list(islice(self._leases.values(), max_messages)):
+            if max_messages <= 0 or batch.deadline > now:
+                break
+            if batch.left:  # each of its messages stands in the dict
+                max_messages -= batch.left
+                yield from self._take_whole(batch)
+        ends = self._ends
+        while max_messages > 0 and ends and ends[0][0] <= now:
+            _, id, batch = heapq.heappop(ends)
+            if self._extended.get(id) is batch:
+                self.settle([id])
+                max_messages -= 1
+                yield batch
+
+    def held(self, batch: Batch) -> Iterator[Batch]:
+        """Of this batch, as it was leased, what is still leased; not what was extended since."""
+        leases = self._leases
+        first = batch.id
+        return _parts(batch, [id for id in range(first, first + batch.count) if leases.get(id) is batch])
+
+    def take_some(self, batch: Batch) -> Iterator[Batch]:
+        """Of the messages of this batch, or of this part of one, those that are leased."""
+        first = batch.id
+        ids = [id for id in range(first, first + batch.count) if id in self._leases or id in self._extended]
+        self.settle(ids)
+        return _parts(batch, ids)
+
+    def drop(self) -> None:
+        """Forget every lease."""
+        self.settle([*self._leases, *self._extended])
+        self._ends.clear()
+
+    def _take_whole(self, batch: Batch) -> Iterator[Batch]:
+        leases = self._leases
+        first = batch.id
+        if batch.left == batch.count:
+            self.settle(range(first, first + batch.count))
+            return iter((batch,))
+        ids = [id for id in range(first, first + batch.count) if leases.get(id) is batch]
+        self.settle(ids)
+        return _parts(batch, ids)
+
+
+def _parts(batch: Batch, ids: list[int]) -> Iterator[Batch]:
+    """The messages of a batch that have these ids, which are in order, as few batches as possible."""
+    at = 0
+    while at < len(ids):
+        end = at + 1
+        while end < len(ids) and ids[end] == ids[end - 1] + 1:
+            end += 1
+        yield batch.part(ids[at] - batch.id, end - at)
+        at = end

@@ -1,0 +1,97 @@
+"""A batch of messages that lines cannot carry: bodies with LF, keys, headers.
+
+Each message is preceded by its sizes, so its bytes mean the same wherever they lie, and parts of a batch can be cut
+out and put together as those of packed lines are.
+
+Knows no socket, no group and no storage.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from gstream.batch import Batch, Message
+
+__all__ = ["CountedBatch", "pack_counted"]
+
+_SIZES = struct.Struct(">IhI")
+"""Of the body, the key (-1: there is none) and the headers, all of which follow in the order key, headers, body."""
+_HEADER_SIZES = struct.Struct(">HI")
+"""Of a header's name (UTF-8) and value."""
+_SIZES_BYTES = _SIZES.size
+
+
+def pack_counted(body: bytes, key: bytes | None = None, headers: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """One message's bytes. The key may have up to 32,767 bytes, a header's name up to 65,535."""
+    packed = b"".join(
+        _HEADER_SIZES.pack(len(name), len(value)) + name + value
+        for name, value in ((each.encode(), value) for each, value in headers)
+    )
+    key_bytes = -1 if key is None else len(key)
+    return _SIZES.pack(len(body), key_bytes, len(packed)) + (key or b"") + packed + body
+
+
+class CountedBatch(Batch):
+    """Consecutive messages, each preceded by its sizes."""
+
+    __slots__ = ()
+
+    is_lines: ClassVar[bool] = False
+
+    def bodies(self) -> list[bytes]:
+        """The messages' bodies, in order."""
+        return [message.body for message in self.messages()]
+
+    def messages(self) -> Iterator[Message]:
+        """The messages with all that is known of them, in order."""
+        data = self.data
+        position = 0
+        for offset in range(self.offset, self.offset + self.count):
+            body_bytes, key_bytes, headers_bytes = _SIZES.unpack_from(data, position)
+            position += _SIZES_BYTES
+            key = None
+            if key_bytes >= 0:
+                key = data[position : position + key_bytes]
+                position += key_bytes
+            headers = tuple(_unpack_headers(data, position, position + headers_bytes))
+            position += headers_bytes
+            body = data[position : position + body_bytes]
+            position += body_bytes
+            yield Message(offset, body, key, headers, self.time_ms(offset))
+
+    @staticmethod
+    def find_end(data: bytes | bytearray, start: int, stop: int, count: int, available: int) -> int:
+        """The position behind the ``count``-th message of ``data[start:stop]``, which has ``available`` of them."""
+        if count == available:
+            return stop
+        for _ in range(count):
+            start = _end(data, start)
+        return start
+
+    @staticmethod
+    def find_fitting(data: bytes | bytearray, start: int, max_bytes: int) -> tuple[int, int]:
+        """How many messages from ``start`` on take at most ``max_bytes``, but always one, and where they end."""
+        limit = min(start + max_bytes, len(data))
+        end = _end(data, start)
+        count = 1
+        while end < limit and (following := _end(data, end)) <= limit:
+            end = following
+            count += 1
+        return count, end
+
+
+def _end(data: bytes | bytearray, start: int) -> int:
+    body_bytes, key_bytes, headers_bytes = _SIZES.unpack_from(data, start)
+    return int(start + _SIZES_BYTES + body_bytes + max(0, key_bytes) + headers_bytes)
+
+
+def _unpack_headers(data: bytes, position: int, end: int) -> Iterator[tuple[str, bytes]]:
+    while position < end:
+        name_bytes, value_bytes = _HEADER_SIZES.unpack_from(data, position)
+        position += _HEADER_SIZES.size
+        name = data[position : position + name_bytes].decode()
+        position += name_bytes
+        yield name, data[position : position + value_bytes]
+        position += value_bytes

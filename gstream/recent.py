@@ -1,0 +1,65 @@
+"""The ids under which messages were published lately, so that none is published twice.
+
+A window: an id is known until so many others came, or so much time has passed. Knows no topic.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from gstream.storage.memory import Memory
+
+__all__ = ["RecentIds"]
+
+RECENT_IDS = 100_000
+RECENT_SECONDS = 300.0
+
+ID_BYTES = 250
+"""What an id costs beyond its own bytes: its place in the dict, and three objects."""
+
+
+class RecentIds:
+    """Ids, and what was answered to each.
+
+    memory: whose budget they count against. clock: seconds, never going back.
+    """
+
+    def __init__(self, memory: Memory, clock: Callable[[], float]) -> None:
+        self._memory = memory
+        self._clock = clock
+        # The oldest first. A dict would look for its first entry behind all that were removed: 44 us an id, not 0.4.
+        self._answers: OrderedDict[bytes, tuple[float, int | None]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __contains__(self, id: bytes) -> bool:
+        return id in self._answers
+
+    def find(self, id: bytes) -> int | None:
+        """The id of the message that was published so; None while it is delayed. Raises KeyError when there is none."""
+        return self._answers[id][1]
+
+    def remember(self, id: bytes, message_id: int | None) -> None:
+        """It was published (None: it is delayed). What is known already is corrected."""
+        known = self._answers.get(id)
+        if known is None:
+            self._memory.held_bytes += ID_BYTES + len(id)
+        self._answers[id] = (known[0] if known else self._clock(), message_id)
+        if len(self._answers) > RECENT_IDS:
+            self._forget_oldest()
+
+    def forget_old(self) -> float | None:
+        """Forget those whose time is over; when the next one's is."""
+        now = self._clock()
+        while self._answers:
+            when = next(iter(self._answers.values()))[0] + RECENT_SECONDS
+            if when > now:
+                return when
+            self._forget_oldest()
+        return None
+
+    def _forget_oldest(self) -> None:
+        id, _ = self._answers.popitem(last=False)
+        self._memory.held_bytes -= ID_BYTES + len(id)

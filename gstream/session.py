@@ -1,0 +1,395 @@
+"""A session: one client's conversation. Reads, executes, answers.
+
+:data:`Session.HANDLERS` is the index: a row for each class of command.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count as counting
+from typing import Any, ClassVar
+
+from gstream import protocol
+from gstream.broker import Broker
+from gstream.connection import ClientGone, Connection, Outbox
+from gstream.errors import ArgumentError, BusyError, InternalError, ReplyError
+from gstream.info import Row, server_rows, topic_list_rows, topic_rows
+from gstream.outgoing import CHUNK_BYTES, Outgoing
+from gstream.scope import Scope
+from gstream.seeking import seek
+from gstream.stream import Stream
+from gstream.topic import Topic
+from gstream.waiting import Waiting
+
+__all__ = ["Session", "SessionSettings"]
+
+log = logging.getLogger(__name__)
+
+TAKE_BYTES = 1024
+"""What one more piece costs beyond its bytes, in bytes: pieces may be single short messages."""
+
+TURN_COMMANDS = 256
+"""So many before all other connections get a turn: well under a millisecond."""
+
+PEEK_MESSAGES = 1000
+PEEK_BYTES = 1 << 20
+"""More is not shown at once."""
+
+
+@dataclass
+class SessionSettings:
+    """What all sessions of a server share.
+
+    max_message_bytes, max_connections: see Config.
+    sessions: those that are open, on all listeners.
+    stopping: no new ones.
+    outbox: where they queue their replies.
+    """
+
+    broker: Broker
+    max_message_bytes: int
+    max_connections: int
+    sessions: set[Session] = field(default_factory=set)
+    stopping: bool = False
+    outbox: Outbox = field(default_factory=Outbox)
+    numbers: counting[int] = field(default_factory=lambda: counting(1))
+    started: float = field(default_factory=time.monotonic)
+
+
+class Session:
+    """One client's conversation: commands executed in order, each answered before the next."""
+
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_decoder",
+        "_outgoing",
+        "_scope",
+        "_settings",
+        "_stream",
+        "_typed_eol",
+        "_waiting",
+        "number",
+    )
+
+    def __init__(self, connection: Connection, settings: SessionSettings, number: int) -> None:
+        self.number = number
+        self._connection = connection
+        self._settings = settings
+        self._decoder = protocol.Decoder(settings.max_message_bytes)
+        self._scope = Scope(settings.broker)
+        self._stream: Stream | None = None
+        self._outgoing = Outgoing(connection, several=self._scope.several)
+        self._waiting = Waiting(connection)
+        self._typed_eol = b""  # the line ending of a client that has asked for typed replies
+        self._closing = False
+
+    def run(self, banner: bytes) -> None:
+        """From the banner to the last reply; returns when the client is served, gone, or told to go."""
+        connection = self._connection
+        try:
+            if banner:
+                connection.write(banner)
+                connection.flush()
+            self._serve()
+            self._stop_stream()
+            if self._waiting.draining and self._typed_eol:
+                # A client that has just closed resets upon the notice; that says nothing about what came before it.
+                self._outgoing.look()
+                connection.write(protocol.encode_notice("drain the server is stopping", self._typed_eol))
+            connection.finish(until_arrived=self._outgoing.any_on_the_way)
+        except ClientGone:
+            pass
+        finally:
+            self._leave()
+
+    def drain(self) -> None:
+        """Answer what was read, then end. From another greenlet."""
+        self._waiting.drain()
+        self._connection.wake()
+
+    def _leave(self) -> None:
+        """Give back what did not arrive, and then what was not acknowledged."""
+        self._stop_stream()
+        returned = self._outgoing.give_back()
+        if returned:
+            self._connection.abort()
+        returned += self._scope.leave()
+        if returned:
+            log.info("client gone, messages given back", extra={"connection": self.number, "messages": returned})
+
+    def _serve(self) -> None:
+        read, feed = self._connection.read, self._decoder.feed
+        while not self._closing and not self._waiting.draining:
+            data = read()
+            if data:
+                self._execute(feed(data))
+            elif self._connection.ended:
+                self._execute(self._decoder.close())
+                return
+            else:
+                self._connection.flush()
+            if self._stream is not None:
+                self._stream.send()
+                self._connection.flush_soon()
+
+    def _execute(self, commands: Iterable[protocol.Command]) -> None:
+        connection = self._connection
+        handlers = self.HANDLERS
+        executed = 0
+        for command in commands:
+            try:
+                handlers[type(command)](self, command)
+            except ClientGone:
+                raise
+            except ReplyError as error:
+                connection.write(protocol.encode_failure(error, command.eol))  # type: ignore[union-attr]
+            except Exception:
+                log.exception("bug: command failed", extra={"connection": self.number})
+                eol = getattr(command, "eol", protocol.CRLF)
+                connection.write(protocol.encode_failure(InternalError("a bug; see the server's log"), eol))
+            if self._closing:
+                break
+            executed += 1
+            if executed == TURN_COMMANDS:
+                executed = 0
+                connection.flush()
+                connection.pause()
+        connection.flush_soon()
+
+    # --- what the commands act on
+
+    def _refuse_while_streaming(self) -> None:
+        if self._stream is not None:
+            raise BusyError("this connection streams; s0 ends it")
+
+    def _choose_topic(self, command: protocol.ChooseTopic) -> None:
+        self._refuse_while_streaming()
+        self._scope.choose_topic(command.name)
+        self._done(command.name.encode(), command.eol)
+
+    def _choose_group(self, command: protocol.ChooseGroup) -> None:
+        self._refuse_while_streaming()
+        self._scope.choose_group(command.name)
+        self._done(command.name.encode(), command.eol)
+
+    def _done(self, text: bytes, eol: bytes) -> None:
+        self._typed_eol = eol
+        self._connection.write(protocol.encode_done(text, eol))
+
+    def _done_with(self, id: int, eol: bytes) -> None:
+        self._done(protocol.encode_id(id, self._scope.several), eol)
+
+    # --- publishing
+
+    def _publish(self, command: protocol.Publish) -> None:
+        topic = self._scope.topic()
+        stored = topic.publish(command.data, command.count)
+        if stored:
+            self._connection.write(protocol.encode_oks(stored))
+        self._refuse(topic, command.count - stored, command.eol)
+
+    def _publish_counted(self, command: protocol.PublishCounted) -> None:
+        self._typed_eol = command.eol
+        topic = self._scope.topic()
+        bodies = command.bodies
+        if command.delay_seconds or command.id is not None:
+            id = topic.publish_once(bodies[0], command.key, command.delay_seconds, command.id)
+            if id is None:
+                self._done(b"delayed", command.eol)
+            else:
+                self._done_with(id, command.eol)
+            return
+        stored, first = topic.publish_bodies(bodies, command.key)
+        several = self._scope.several
+        ids = range(first, first + stored)
+        replies = [protocol.encode_done(protocol.encode_id(id, several), command.eol) for id in ids]
+        self._connection.write(b"".join(replies))
+        self._refuse(topic, len(bodies) - stored, command.eol)
+
+    def _refuse(self, topic: Topic, count: int, eol: bytes) -> None:
+        if count:
+            failure = protocol.encode_failure(topic.full_error(), eol)
+            while count > 0:
+                self._connection.write(failure * min(count, 1000))
+                count -= 1000
+
+    # --- taking
+
+    def _consume(self, command: protocol.Consume) -> None:
+        if self._stream is not None:
+            self._refuse_while_streaming()
+        group = self._scope.group()
+        wanted = command.count
+        work = 0
+        while batch := group.take(wanted, CHUNK_BYTES):
+            self._outgoing.send_plain(group, batch, command.eol)
+            wanted -= batch.count
+            if not wanted:
+                return
+            work += TAKE_BYTES + len(batch.data)
+            if work > CHUNK_BYTES:
+                work = 0
+                self._connection.flush()
+                self._connection.pause()
+
+    def _wait(self, command: protocol.Wait) -> None:
+        self._typed_eol = command.eol
+        self._refuse_while_streaming()
+        group = self._scope.group()
+        consumer = self._scope.consumer(group) if command.leased else None
+        wanted = command.count
+        batch = self._waiting.take_or_wait(group, wanted, command.seconds, leased=command.leased)
+        while batch is not None:
+            self._outgoing.send(group, batch, command.eol, consumer)
+            wanted -= batch.count
+            batch = None
+            if wanted:
+                self._connection.flush()
+                self._connection.pause()
+                batch = self._waiting.take(group, wanted, leased=command.leased)
+        if command.counted or wanted == command.count:
+            self._connection.write(protocol.encode_end(command.eol))
+
+    def _stream_messages(self, command: protocol.Stream) -> None:
+        self._typed_eol = command.eol
+        self._stop_stream()
+        if command.credit == 0:
+            self._connection.write(protocol.encode_end(command.eol))
+            return
+        group = self._scope.group()
+        consumer = self._scope.consumer(group)
+        self._stream = Stream(self._connection, self._outgoing, group, consumer, command.credit, command.eol)
+
+    def _stop_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.stop()
+            self._stream = None
+
+    # --- leases
+
+    def _acknowledge(self, command: protocol.Acknowledge) -> None:
+        group = self._scope.group()
+        gone = group.acknowledge(self._scope.consumer(group), command.ids)
+        if gone:
+            self._typed_eol = command.eol
+            self._connection.write(protocol.encode_ids_gone(gone, self._scope.several, command.eol))
+        else:
+            self._done(b"%d" % len(command.ids), command.eol)
+
+    def _give_back(self, command: protocol.GiveBack) -> None:
+        group = self._scope.group()
+        self._settle(command, group.return_lease(self._scope.consumer(group), command.id, command.seconds))
+
+    def _extend(self, command: protocol.Extend) -> None:
+        group = self._scope.group()
+        self._settle(command, group.extend(self._scope.consumer(group), command.id, command.seconds))
+
+    def _bury(self, command: protocol.DeadLetter) -> None:
+        if self._scope.topic().is_dead_letters:
+            raise ArgumentError("these are dead letters already; a1 ends it, n1 gives it back")
+        group = self._scope.group()
+        why = command.why.decode(errors="replace") or "no reason was given"
+        self._settle(command, group.bury(self._scope.consumer(group), command.id, why))
+
+    def _settle(self, command: protocol.GiveBack | protocol.Extend | protocol.DeadLetter, was_leased: bool) -> None:
+        if was_leased:
+            self._done_with(command.id, command.eol)
+        else:
+            self._typed_eol = command.eol
+            self._connection.write(protocol.encode_ids_gone([command.id], self._scope.several, command.eol))
+
+    # --- looking and moving
+
+    def _seek(self, command: protocol.Seek) -> None:
+        self._refuse_while_streaming()
+        places = seek(self._scope.group(), command.to, command.value, time.time())
+        text = b" ".join(protocol.encode_id(place, self._scope.several) for place in places)
+        self._done(text, command.eol)
+
+    def _peek(self, command: protocol.Peek) -> None:
+        self._typed_eol = command.eol
+        scope = self._scope
+        topic = scope.broker.topics.get(scope.topic_name)
+        if topic is not None:
+            for batch in topic.peek(scope.group_name, min(command.count, PEEK_MESSAGES), PEEK_BYTES):
+                self._connection.write(self._outgoing.encode(batch, command.eol)[0])
+        self._connection.write(protocol.encode_end(command.eol))
+
+    def _forget_group(self, command: protocol.ForgetGroup) -> None:
+        self._refuse_while_streaming()
+        self._scope.broker.find(self._scope.topic_name).forget_group(command.name)
+        self._done(command.name.encode(), command.eol)
+
+    def _list(self, command: protocol.ListTopics) -> None:
+        self._tell(topic_list_rows(self._scope.broker), command.eol)
+
+    def _info(self, command: protocol.Info) -> None:
+        broker = self._scope.broker
+        if command.topic is not None:
+            self._tell(topic_rows(broker.find(command.topic)), command.eol)
+        else:
+            settings = self._settings
+            self._tell(server_rows(broker, settings.started, len(settings.sessions)), command.eol)
+
+    def _tell(self, rows: Iterable[Row], eol: bytes) -> None:
+        self._typed_eol = eol
+        self._connection.write(protocol.encode_rows(rows, eol))
+
+    def _count(self, command: protocol.Counted) -> None:
+        self._outgoing.mode = command.mode
+        self._done(b"", command.eol)
+
+    def _ping(self, command: protocol.Ping) -> None:
+        self._done(command.token, command.eol)
+
+    def _help(self, command: protocol.Help) -> None:
+        self._typed_eol = command.eol
+        self._connection.write(protocol.encode_help(command.eol))
+
+    # --- ends
+
+    def _quit(self, _command: protocol.Quit) -> None:
+        self._closing = True
+
+    def _fail(self, command: protocol.Failure) -> None:
+        self._connection.write(protocol.encode_failure(command.error, command.eol))
+
+    def _negotiate(self, command: protocol.Negotiate) -> None:
+        self._connection.read_less()
+        self._connection.write(command.answer)
+
+    def _turn_away(self, command: protocol.ForeignProtocol) -> None:
+        log.warning("client speaks %s, not this protocol", command.name, extra={"connection": self.number})
+        if command.name == "http":
+            self._connection.write(protocol.encode_http_refusal())
+        self._closing = True
+
+    HANDLERS: ClassVar[dict[type, Callable[[Session, Any], None]]] = {
+        protocol.Publish: _publish,
+        protocol.PublishCounted: _publish_counted,
+        protocol.Consume: _consume,
+        protocol.Wait: _wait,
+        protocol.Acknowledge: _acknowledge,
+        protocol.GiveBack: _give_back,
+        protocol.Extend: _extend,
+        protocol.DeadLetter: _bury,
+        protocol.Stream: _stream_messages,
+        protocol.ChooseTopic: _choose_topic,
+        protocol.ChooseGroup: _choose_group,
+        protocol.Seek: _seek,
+        protocol.Peek: _peek,
+        protocol.ForgetGroup: _forget_group,
+        protocol.ListTopics: _list,
+        protocol.Info: _info,
+        protocol.Counted: _count,
+        protocol.Ping: _ping,
+        protocol.Help: _help,
+        protocol.Quit: _quit,
+        protocol.Failure: _fail,
+        protocol.Negotiate: _negotiate,
+        protocol.ForeignProtocol: _turn_away,
+    }
