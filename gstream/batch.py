@@ -90,7 +90,7 @@ class Batch:
 
     def bodies(self) -> list[bytes]:
         """The messages' bodies, in order."""
-        return unpack(self.data)[:-1].split(LF)
+        return self.data[1:-1].split(b"\np")
 
     def messages(self) -> Iterator[Message]:
         """The messages with all that is known of them, in order."""

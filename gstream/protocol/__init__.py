@@ -1,59 +1,97 @@
 """The line protocol without I/O: bytes to commands, replies to bytes. ``docs/protocol.md`` is its definition.
 
-A new command is a class and a row of the table in :mod:`~gstream.protocol.commands`, and a handler in the server's
-table; its typed replies are those of :mod:`~gstream.protocol.replies`.
+A new command is a class in :mod:`~gstream.protocol.commands`, a row in :mod:`~gstream.protocol.table`, and a handler in
+the server's table; its typed replies are those of :mod:`~gstream.protocol.replies`.
 """
 
 from gstream.protocol.commands import (
-    BANNER,
-    COMMANDS,
     CRLF,
+    Acknowledge,
+    ChooseGroup,
+    ChooseTopic,
     Command,
     Consume,
+    Counted,
+    DeadLetter,
+    Extend,
     Failure,
     ForeignProtocol,
+    ForgetGroup,
+    GiveBack,
     Help,
+    Info,
+    ListTopics,
     Negotiate,
+    Peek,
     Ping,
     Publish,
+    PublishCounted,
     Quit,
+    Seek,
+    Stream,
     Wait,
 )
 from gstream.protocol.decoder import Decoder
+from gstream.protocol.ids import PARTITION_SHIFT, encode_id
+from gstream.protocol.messages import encode_messages
 from gstream.protocol.replies import (
+    encode_bodies,
     encode_done,
+    encode_done_ids,
     encode_end,
     encode_failure,
     encode_help,
     encode_http_refusal,
+    encode_ids_gone,
     encode_lines,
-    encode_message,
     encode_notice,
     encode_oks,
+    encode_rows,
 )
+from gstream.protocol.table import BANNER, COMMANDS
 
 __all__ = [
     "BANNER",
     "COMMANDS",
     "CRLF",
+    "PARTITION_SHIFT",
+    "Acknowledge",
+    "ChooseGroup",
+    "ChooseTopic",
     "Command",
     "Consume",
+    "Counted",
+    "DeadLetter",
     "Decoder",
+    "Extend",
     "Failure",
     "ForeignProtocol",
+    "ForgetGroup",
+    "GiveBack",
     "Help",
+    "Info",
+    "ListTopics",
     "Negotiate",
+    "Peek",
     "Ping",
     "Publish",
+    "PublishCounted",
     "Quit",
+    "Seek",
+    "Stream",
     "Wait",
+    "encode_bodies",
     "encode_done",
+    "encode_done_ids",
     "encode_end",
     "encode_failure",
     "encode_help",
     "encode_http_refusal",
+    "encode_id",
+    "encode_ids_gone",
     "encode_lines",
-    "encode_message",
+    "encode_messages",
     "encode_notice",
     "encode_oks",
+    "encode_rows",
 ]

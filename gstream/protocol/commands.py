@@ -1,29 +1,39 @@
-"""What a client can say: a class for each kind of command, and the table that decodes them by their first byte."""
+"""What a client can say: a class for each kind of command."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from gstream.batch import pack
-from gstream.errors import ArgumentError, ReplyError, UnknownCommandError
+from gstream.errors import ReplyError
 
 __all__ = [
-    "BANNER",
-    "COMMANDS",
     "CRLF",
+    "Acknowledge",
+    "BodyFollows",
+    "ChooseGroup",
+    "ChooseTopic",
     "Command",
-    "CommandRow",
     "Consume",
+    "Counted",
+    "DeadLetter",
+    "Extend",
     "Failure",
     "ForeignProtocol",
+    "ForgetGroup",
+    "GiveBack",
     "Help",
+    "Info",
+    "ListTopics",
     "Negotiate",
+    "Peek",
     "Ping",
     "Publish",
+    "PublishCounted",
     "Quit",
+    "Seek",
+    "Stream",
     "Wait",
 ]
 
@@ -36,6 +46,22 @@ class Publish:
 
     data: bytes
     count: int
+    eol: bytes
+
+
+@dataclass(slots=True)
+class PublishCounted:
+    """``P`` lines and the bodies behind them: several where they had no fields, else one.
+
+    key: chooses the partition; None: there is none.
+    delay_seconds: the message is published when these are over.
+    id: the message is published once, however often it comes with this id; None: there is none.
+    """
+
+    bodies: list[bytes]
+    key: bytes | None
+    delay_seconds: float
+    id: bytes | None
     eol: bytes
 
 
@@ -55,6 +81,132 @@ class Quit:
 
 
 @dataclass(slots=True)
+class ChooseTopic:
+    """``t``: the topic for what follows."""
+
+    name: str
+    eol: bytes
+
+
+@dataclass(slots=True)
+class ChooseGroup:
+    """``g``: the group to consume as."""
+
+    name: str
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Wait:
+    """``w``: consume up to ``count`` messages, waiting up to ``seconds`` for the first (None: for ever).
+
+    ``counted`` says whether a count was given: such a list always ends with ``.``. ``leased``: it was ``r``, which
+    lends the messages.
+    """
+
+    seconds: float | None
+    count: int
+    counted: bool
+    leased: bool
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Acknowledge:
+    """``a``: these messages are done. For the ids see :mod:`gstream.protocol.ids`."""
+
+    ids: Sequence[int]
+    eol: bytes
+
+
+@dataclass(slots=True)
+class GiveBack:
+    """``n``: this message is to be tried again, after ``seconds``."""
+
+    id: int
+    seconds: float
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Extend:
+    """``e``: this lease ends ``seconds`` from now (None: it starts anew)."""
+
+    id: int
+    seconds: float | None
+    eol: bytes
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """``d``: this message becomes a dead letter; ``why`` may be empty."""
+
+    id: int
+    why: bytes
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Stream:
+    """``s``: send every message as it comes; with a ``credit``, lease so many at a time; 0 ends it."""
+
+    credit: int | None
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Seek:
+    """``f``: move the group.
+
+    to, and what ``value`` is: "id" (the message's), "before-end" (how many messages), "time" (seconds since 1970),
+    "ago" (seconds before now), "oldest" and "end" (0).
+    """
+
+    to: str
+    value: int | float
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Peek:
+    """``v``: show the next ``count`` messages."""
+
+    count: int
+    eol: bytes
+
+
+@dataclass(slots=True)
+class ForgetGroup:
+    """``x``: forget a group."""
+
+    name: str
+    eol: bytes
+
+
+@dataclass(slots=True)
+class ListTopics:
+    """``l``: list the topics."""
+
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Info:
+    """``i``: tell about a topic, or the server (None)."""
+
+    topic: str | None
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Counted:
+    """``b``: which messages are counted: 0 those that have to be, 1 all, 2 all and with everything known of them."""
+
+    mode: int
+    eol: bytes
+
+
+@dataclass(slots=True)
 class Ping:
     """``z``: answer with the token."""
 
@@ -66,19 +218,6 @@ class Ping:
 class Help:
     """``h``: list the commands."""
 
-    eol: bytes
-
-
-@dataclass(slots=True)
-class Wait:
-    """``w``: consume up to ``count`` messages, waiting up to ``seconds`` for the first (None: for ever).
-
-    ``counted`` says whether a count was given: such a list always ends with ``.``.
-    """
-
-    seconds: float | None
-    count: int
-    counted: bool
     eol: bytes
 
 
@@ -104,52 +243,39 @@ class ForeignProtocol:
     name: str
 
 
-Command: TypeAlias = Publish | Consume | Quit | Ping | Help | Wait | Failure | Negotiate | ForeignProtocol
+Command: TypeAlias = (
+    Publish
+    | PublishCounted
+    | Consume
+    | Quit
+    | ChooseTopic
+    | ChooseGroup
+    | Wait
+    | Acknowledge
+    | GiveBack
+    | Extend
+    | DeadLetter
+    | Stream
+    | Seek
+    | Peek
+    | ForgetGroup
+    | ListTopics
+    | Info
+    | Counted
+    | Ping
+    | Help
+    | Failure
+    | Negotiate
+    | ForeignProtocol
+)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRow:
-    """One command: how its argument is decoded (raising ReplyError), and what ``h`` says of it."""
+@dataclass(slots=True)
+class BodyFollows:
+    """A ``P`` line, which is no command yet: ``size_bytes`` of a body and a line ending follow.
 
-    usage: str
-    summary: str
-    decode: Callable[[bytes, bytes], Command]
+    The body completes the command, or is skipped where that has failed already.
+    """
 
-
-def _no_argument(command: Callable[[bytes], Command]) -> Callable[[bytes, bytes], Command]:
-    def decode(argument: bytes, eol: bytes) -> Command:
-        if argument:  # ``connection: close`` is no consume
-            raise UnknownCommandError("no such command; h lists them")
-        return command(eol)
-
-    return decode
-
-
-def _decode_wait(argument: bytes, eol: bytes) -> Command:
-    match = re.fullmatch(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})?(?: (\d{1,9}))?", argument)
-    if match is None:
-        raise ArgumentError("w takes [seconds[ messages]], as in w5 or w0.5 100")
-    seconds, count = match.groups()
-    if count is not None and (seconds is None or int(count) == 0):
-        raise ArgumentError("w takes seconds, then a number of messages from 1 on, as in w0.5 100")
-    return Wait(
-        seconds=None if seconds is None else float(seconds),
-        count=1 if count is None else int(count),
-        counted=count is not None,
-        eol=eol,
-    )
-
-
-COMMANDS: Final[dict[int, CommandRow]] = {
-    ord(row.usage[0]): row
-    for row in (
-        CommandRow("pXXX", "publish content XXX", lambda argument, eol: Publish(pack(argument), 1, eol)),
-        CommandRow("c", "consume new content", _no_argument(lambda eol: Consume(1, eol))),
-        CommandRow("q", "close stream", _no_argument(Quit)),
-        CommandRow("w[seconds[ n]]", "wait for a message, or for up to n of them", _decode_wait),
-        CommandRow("z[token]", "ping: answers + token", Ping),
-        CommandRow("h", "this list", _no_argument(Help)),
-    )
-}
-
-BANNER: Final = b"".join(f"{COMMANDS[letter].usage} -> {COMMANDS[letter].summary}\r\n".encode() for letter in b"pcq")
+    size_bytes: int
+    command: PublishCounted | Failure

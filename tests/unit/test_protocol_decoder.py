@@ -1,4 +1,7 @@
-"""Bytes to commands: one table of cases, each fed in several ways; all of them must come to the same."""
+"""Bytes to commands: one table of cases, each fed in several ways; all of them must come to the same.
+
+What can stand behind each letter is in ``test_protocol_arguments.py``, ``P`` in ``test_protocol_bodies.py``.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +70,9 @@ CASES = {
     "a lone CR is a line ending's half": (b"\r", []),
     "CR in front": (b"\rc\n", [("-", UNKNOWN, LF)]),
     "spaces are no blank line": (b" \n", [("-", UNKNOWN, LF)]),
-    "unknown": (b"x\nXYZ\nC\nP\n0\n\0\n", [("-", UNKNOWN, LF)] * 6),
-    "unknown, CRLF": (b"x\r\n", [("-", UNKNOWN, CRLF)]),
-    "unknown, unfinished": (b"x", [("-", UNKNOWN, LF)]),
+    "unknown": (b"y\nXYZ\nC\nm\n0\n\0\n", [("-", UNKNOWN, LF)] * 6),
+    "unknown, CRLF": (b"y\r\n", [("-", UNKNOWN, CRLF)]),
+    "unknown, unfinished": (b"y", [("-", UNKNOWN, LF)]),
     "unknown, not ASCII": ("ü\n".encode(), [("-", UNKNOWN, LF)]),
     "ping": (b"z\n", [("z", b"", LF)]),
     "ping, token": (b"z any token \xff\0\r\r\n", [("z", b" any token \xff\0\r", CRLF)]),
@@ -93,11 +96,16 @@ CASES = {
     "wait, other digits": ("w\u0665\nw\u00b2\n".encode(), [("-", ARGS, LF)] * 2),
     "wait, CR inside": (b"w5\r\r\n", [("-", ARGS, CRLF)]),
     "not quite HTTP": (
-        b"GET /\nGET / HTTP/x\nGET  / HTTP/1.1\nget / HTTP/1.1\nGET / HTTP/1.1 \n",
+        b"GET /\nGET / HTTP/x\nGET  / HTTP/1.1\nOPTIONs / HTTP/1.1\nGET / HTTP/1.1 \n",
         [("-", UNKNOWN, LF)] * 5,
     ),
     "HTTP in a later line": (b"\nGET / HTTP/1.1\r\nc\n", [("-", UNKNOWN, CRLF), ("c", LF)]),
     "HTTP in a message": (b"pGET / HTTP/1.1\r\n", [("p", b"GET / HTTP/1.1", CRLF)]),
+    "HTTP in a counted message": (
+        b"P16\nGET / HTTP/1.1\r\n\nc\n",
+        [("P", b"GET / HTTP/1.1\r\n", None, 0.0, None, LF), ("c", LF)],
+    ),
+    "TLS in a counted message": (b"P3\n\x16\x03\x01\n", [("P", b"\x16\x03\x01", None, 0.0, None, LF)]),
     "TLS in a later line": (b"z\n\x16\x03\x01\n", [("z", b"", LF), ("-", UNKNOWN, LF)]),
     "not quite TLS": (b"\x16\x03\x05\n\x16\x02\n", [("-", UNKNOWN, LF)] * 2),
     "TLS in a message": (b"p\x16\x03\x01\n", [("p", b"\x16\x03\x01", LF)]),
@@ -106,6 +114,8 @@ CASES = {
 
 FOREIGN = {
     "GET": (b"GET /c HTTP/1.1\r\nHost: localhost\r\n\r\npHello\n", "http"),
+    "PUT": (b"PUT / HTTP/1.1\r\n\r\npHello\n", "http"),
+    "PATCH": (b"PATCH /p HTTP/1.1\n", "http"),
     "POST, what follows is not executed": (b"POST /p HTTP/1.0\npHello\nc\nq\n", "http"),
     "HEAD": (b"HEAD / HTTP/1.1\r\n", "http"),
     "OPTIONS": (b"OPTIONS * HTTP/1.1\r\n", "http"),
@@ -206,6 +216,11 @@ def test_another_protocol_is_recognised_in_the_first_line_only(foreign, decode):
     assert ("foreign", "tls") not in decode([b"z\n" + data]).commands
 
 
+def test_nothing_is_no_first_line(decode):
+    assert decode([b"", b"pHello\n", b"\x16\x03\x01\n"]).commands == [("p", b"Hello", LF), ("-", UNKNOWN, LF)]
+    assert decode([b"", HELLO]).commands == [("foreign", "tls")]
+
+
 def test_tls_is_recognised_with_its_third_byte():
     decoder = Decoder(100)
     assert list(decoder.feed(b"\x16\x03")) == []
@@ -233,12 +248,11 @@ def test_a_burst_is_one_command():
 
 
 def test_a_failure_tells_what_to_send_instead():
-    failures = list(Decoder(100).feed(b"hello\nw5 x\nw 5\n"))
+    failures = list(Decoder(100).feed(b"hello\nw5 x\n"))
     assert all(isinstance(failure, Failure) for failure in failures)
     assert [str(failure.error) for failure in failures] == [
         "no such command; h lists them",
-        "w takes [seconds[ messages]], as in w5 or w0.5 100",
-        "w takes seconds, then a number of messages from 1 on, as in w0.5 100",
+        "w takes [seconds[ n]], as in w5 or w0.5 100",
     ]
 
 

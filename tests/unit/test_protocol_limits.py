@@ -27,8 +27,8 @@ def lines(eol):
         "ping, one too many": (b"z" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
         "consume with an argument, the longest": (b"c" + FITS + eol, [("-", "unknown", eol)]),
         "consume with an argument, one too many": (b"c" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
-        "unknown, the longest": (b"x" + FITS + eol, [("-", "unknown", eol)]),
-        "unknown, one too many": (b"x" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
+        "unknown, the longest": (b"y" + FITS + eol, [("-", "unknown", eol)]),
+        "unknown, one too many": (b"y" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
         "run, too long as a whole": (b"p" + FITS + eol + b"p" + FITS + eol, [("p", FITS, eol)] * 2),
         "run, too long in the middle": (
             b"p1" + eol + b"p" + TOO_LONG + eol + b"p" + TOO_LONG + eol + b"p2" + eol,
@@ -106,6 +106,11 @@ def test_a_first_line_that_is_too_long_is_followed_by_commands(decode):
         assert decode(pieces, LIMIT).commands == [("-", TOO_BIG, LF), ("c", LF)]
 
 
+def test_a_first_line_that_is_too_long_was_the_first_line(decode):
+    expected = [("-", TOO_BIG, LF), ("-", "unknown", LF)]
+    assert decode([b"p" + TOO_LONG * 10, b"\nGET / HTTP/1.1\n"], 16).commands == expected
+
+
 @pytest.mark.parametrize("line", [b"POST /a/long/path HTTP/1.1\r\n", b"GET http://host/ HTTP/1.0\n"])
 def test_a_request_line_that_is_too_long_is_http_however_it_is_cut(decode, line):
     for at in range(len(line)):
@@ -142,7 +147,7 @@ def test_a_run_as_long_as_many_messages_is_one_command():
 PIECE = bytes(64 * 1024)
 
 
-@pytest.mark.parametrize("letter", [b"p", b"z", b"x", b"\xff\xf1p"], ids=["p", "z", "x", "telnet"])
+@pytest.mark.parametrize("letter", [b"p", b"z", b"y", b"\xff\xf1p"], ids=["p", "z", "y", "telnet"])
 def test_skipping_takes_no_memory(letter):
     decoder = Decoder(1 << 20)
     assert not [command for command in decoder.feed(letter) if not isinstance(command, Negotiate)]

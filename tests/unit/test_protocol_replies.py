@@ -1,6 +1,9 @@
-"""Replies to bytes, and the table of commands."""
+"""Replies to bytes, and the table of commands; messages in typed replies are in ``test_protocol_messages.py``."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,17 +43,10 @@ def test_lines_end_the_way_the_command_did(bodies, expected):
     assert protocol.encode_lines(pack(*bodies), CRLF) == expected.replace(b"\n", b"\r\n")
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"Hello", b" two  words ", b"= 1 1 x", b"\xff\x01\t\x0b\x0c\x85", "é\u2028".encode()]
-)
-def test_a_message_is_its_id_its_attempt_and_its_body(body, eol):
-    assert protocol.encode_message(7, 1, body, eol) == b"= 7 1 " + body + eol
-
-
-@pytest.mark.parametrize("body", [b"\r", b"\n", b"\0", b"a\rb", b"a\nb\n", b"\0a", b"Hello\r", bytes(1000)])
-def test_a_message_that_would_trip_a_reader_of_lines_is_counted(body, eol):
-    expected = b"$ 12345678901 3 " + str(len(body)).encode() + eol + body + eol
-    assert protocol.encode_message(12345678901, 3, body, eol) == expected
+def test_bodies_that_are_no_lines_end_the_way_the_command_did(eol):
+    assert protocol.encode_bodies([], eol) == b""
+    assert protocol.encode_bodies([b""], eol) == eol
+    assert protocol.encode_bodies(iter([b"a\nb", b"", b"\r\n"]), eol) == b"a\nb" + eol + eol + b"\r\n" + eol
 
 
 def test_typed_replies(eol):
@@ -60,6 +56,38 @@ def test_typed_replies(eol):
     assert protocol.encode_notice("drain now", eol) == b"# drain now" + eol
 
 
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("first", [0, 98, 3 << 48, (3 << 48) + 5])
+@pytest.mark.parametrize("count", [1, 3])
+def test_done_with_many_ids_is_done_with_each(several, first, count, eol):
+    ids = range(first, first + count)
+    each = [protocol.encode_done(protocol.encode_id(id, several), eol) for id in ids]
+    assert protocol.encode_done_ids(ids, several, eol) == b"".join(each)
+
+
+def test_rows_are_a_name_and_a_value_a_line_and_an_end(eol):
+    assert protocol.encode_rows([], eol) == b"." + eol
+    rows = [("messages", 7), ("group.a.lag", 0.5), ("topic.é", "some text")]
+    lines = [b"messages 7", b"group.a.lag 0.5", "topic.é some text".encode(), b"."]
+    assert protocol.encode_rows(iter(rows), eol) == b"".join(line + eol for line in lines)
+
+
+def test_an_id_names_its_partition_where_there_are_several():
+    assert protocol.encode_id(5, False) == b"5"
+    assert protocol.encode_id(5, True) == b"0:5"
+    assert protocol.encode_id(1 << protocol.PARTITION_SHIFT | 5, True) == b"1:5"
+    assert protocol.encode_id((1 << 15) - 1 << 48 | (1 << 48) - 1, True) == b"32767:281474976710655"
+
+
+def test_an_id_in_a_partition_that_is_not_there_is_named_as_it_came():
+    assert protocol.encode_id(1 << protocol.PARTITION_SHIFT | 5, False) == b"1:5"
+
+
+def test_ids_that_are_gone(eol):
+    assert protocol.encode_ids_gone([5, 7], False, eol) == b"- gone 5 7" + eol
+    assert protocol.encode_ids_gone(iter([1 << protocol.PARTITION_SHIFT | 5]), True, eol) == b"- gone 1:5" + eol
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -67,6 +95,10 @@ def test_typed_replies(eol):
         (errors.ArgumentError, b"args"),
         (errors.TooBigError, b"toobig"),
         (errors.FullError, b"full"),
+        (errors.UnknownNameError, b"name"),
+        (errors.GoneError, b"gone"),
+        (errors.BusyError, b"busy"),
+        (errors.DrainError, b"drain"),
         (errors.InternalError, b"internal"),
     ],
 )
@@ -77,14 +109,11 @@ def test_a_failure_is_its_code_and_its_text(error, code, eol):
 def test_help_lists_every_command_and_ends(eol):
     *rows, end, nothing = protocol.encode_help(eol).split(eol)
     assert (end, nothing) == (b".", b"")
-    assert rows == [
-        b"pXXX -> publish content XXX",
-        b"c -> consume new content",
-        b"q -> close stream",
-        b"w[seconds[ n]] -> wait for a message, or for up to n of them",
-        b"z[token] -> ping: answers + token",
-        b"h -> this list",
-    ]
+    document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    session = re.search(r"^> h\n((?:< .* -> .*\n)+)< \.$", document, re.MULTILINE)
+    assert session
+    assert rows == [line.removeprefix("< ").encode() for line in session[1].splitlines()]
+    assert len(rows) == len(protocol.COMMANDS)
 
 
 def test_the_refusal_of_http_is_a_whole_response():
@@ -97,7 +126,7 @@ def test_the_refusal_of_http_is_a_whole_response():
 
 
 def test_each_command_is_found_by_its_letter():
-    assert bytes(protocol.COMMANDS) == b"pcqwzh"
+    assert bytes(protocol.COMMANDS) == b"pcqtgPwranedsfvxlibzh"
     for letter, row in protocol.COMMANDS.items():
         assert ord(row.usage[0]) == letter
         assert row.summary
