@@ -1,0 +1,162 @@
+"""Fixtures for everybody's tests: a real server, and a client with a topic of its own. Loaded by pytest by itself.
+
+    def test_orders_are_published(gstream):
+        shop.sell("tea", queue=gstream)
+        assert gstream.consume() == [b"tea"]
+
+Costs about 2 ms where the fixtures are not used: what they need is imported by the first test that does. The server
+runs in a native thread, whatever the tests do with gevent: it neither makes a hub in theirs nor uses one that is there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from gstream.client import Client
+
+__all__ = ["Server"]
+
+TIMEOUT_SECONDS: Final = 30.0
+"""For the server to start, and to stop: far longer than either takes."""
+
+SETTINGS: Final[dict[str, Any]] = {
+    "port": 0,
+    # Many more would raise the limit on open files (ulimit -n), which is that of the tests' own process, too.
+    "max_connections": 512,
+    "max_topics": 1_000_000,
+    "retain_bytes": 1 << 20,
+    "grace_seconds": 1.0,
+}
+"""Where the server differs from one that is started without options."""
+
+LONGEST_NAME: Final = 100
+"""Of a topic's name, so much comes from the test's; the server takes 249 bytes, and dead letters need four."""
+
+DEAD_LETTERS: Final = ".dlq"
+
+
+class Server(NamedTuple):
+    """Where the tests' server listens: ``Client(*server)`` connects to it; ``str(server)`` is ``host:port``."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_RUNNING: Final = pytest.StashKey[Server | None]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--gstream-server``, and ``gstream_server`` in pytest's configuration."""
+    text = "Server for the fixtures gstream_server and gstream; by default they start one, for each run of tests."
+    parser.getgroup("gstream").addoption("--gstream-server", metavar="HOST:PORT", help=text)
+    parser.addini("gstream_server", f"HOST:PORT. {text}", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Raises pytest.UsageError for a server that is not written as HOST:PORT."""
+    text = config.getoption("--gstream-server") or config.getini("gstream_server")
+    config.stash[_RUNNING] = _parse(text) if text else None
+
+
+@pytest.fixture(scope="session")
+def gstream_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A gstream server on a free port, for the whole run: ``gstream_server.host``, ``gstream_server.port``.
+
+    It runs in a thread of this process (with pytest-xdist: one in each worker), and keeps messages in memory. Tests
+    that need a server with settings of their own: ``with gstream.testing.ServerThread(lease_seconds=0.1) as server:``.
+
+    With ``--gstream-server HOST:PORT`` it is that server, which has to be running, instead.
+    """
+    running = pytestconfig.stash[_RUNNING]
+    if running is not None:
+        yield running
+        return
+    with _serve() as server:
+        yield server
+
+
+@pytest.fixture
+def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[Client]:
+    """A gstream.Client on a topic of its own, ``gstream.topic``, which is named after the test and empty.
+
+    More clients: ``gstream.Client(*gstream_server, topic=..., group=...)``. After the test it is closed, and what is
+    left in its topic and among its dead letters counts as consumed, by every group.
+    """
+    from gstream.client import Client  # noqa: PLC0415  # only those who use it pay for it
+
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:LONGEST_NAME]
+    # Another run of the same test may use the same server, even at the same time.
+    topic = f"{safe}-{os.urandom(4).hex()}"
+    try:
+        with Client(*gstream_server, topic=topic) as client:
+            yield client
+    finally:
+        _consume_all(gstream_server, topic)
+
+
+def _parse(text: str) -> Server:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise pytest.UsageError(f"--gstream-server: expected HOST:PORT, got {text!r}")
+    return Server(host, int(port))
+
+
+def _consume_all(server: Server, topic: str) -> None:
+    """Leave nothing that some group has still to take. A server that is gone has nothing."""
+    from gstream.client import Client  # noqa: PLC0415  # see above
+    from gstream.errors import ClientError, RefusedError  # noqa: PLC0415
+
+    with suppress(ClientError), Client(*server, reconnect_seconds=0) as client:
+        for name in (topic, topic + DEAD_LETTERS):
+            with suppress(RefusedError):  # there is no such topic: nothing was published
+                facts = client.stats(name)
+                # Without any group, messages are kept until there is one.
+                for group in {"default", *re.findall(r"^group\.(.+)\.backlog$", "\n".join(facts), re.MULTILINE)}:
+                    client.use(name, group)
+                    client.seek("$")
+
+
+@contextmanager
+def _serve() -> Iterator[Server]:
+    """A server in a native thread: also where threads are monkey-patched to be greenlets of the tests' own hub."""
+    from gevent import get_hub, monkey  # noqa: PLC0415  # only those who use it pay for it
+
+    from gstream.config import Config  # noqa: PLC0415
+    from gstream.service import Service  # noqa: PLC0415
+
+    config = Config(**SETTINGS)
+    reports = monkey.get_original("queue", "SimpleQueue")()
+
+    def serve() -> None:
+        end: BaseException | None = None
+        try:
+            with Service(config) as service:
+                reports.put(service)
+                service.run_until_stopped()
+        except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
+            end = error
+        get_hub().destroy(destroy_loop=True)
+        reports.put(end)
+
+    monkey.get_original("_thread", "start_new_thread")(serve, ())
+    service = reports.get(timeout=TIMEOUT_SECONDS)
+    if not isinstance(service, Service):
+        raise service
+    try:
+        yield Server(config.host, service.port)
+    finally:
+        service.request_stop()
+        error = reports.get(timeout=TIMEOUT_SECONDS)
+        if error is not None:
+            raise error
