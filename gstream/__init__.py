@@ -21,7 +21,10 @@ if TYPE_CHECKING:
         RefusedError,
         ServerUnreachableError,
     )
+    from gstream.lease import Lease
+    from gstream.message import Message
     from gstream.service import Service
+    from gstream.subscription import Subscription
 
 __version__ = "0.1.0"
 
@@ -32,14 +35,24 @@ __all__ = [
     "ConfigError",
     "DisconnectedError",
     "GstreamError",
+    "Lease",
     "ListenError",
+    "Message",
     "RefusedError",
     "ServerUnreachableError",
     "Service",
+    "Subscription",
     "__version__",
 ]
 
-_MODULES = {"Client": "client", "Config": "config", "Service": "service"}
+_MODULES = {
+    "Client": "client",
+    "Config": "config",
+    "Lease": "lease",
+    "Message": "message",
+    "Service": "service",
+    "Subscription": "subscription",
+}
 
 
 def __getattr__(name: str) -> object:

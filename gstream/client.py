@@ -3,70 +3,91 @@
     with Client() as client:
         client.publish([b"one", b"two"])
         client.consume()                      # [b"one"]
-        client.consume(100, wait_seconds=5)   # [b"two"]
+        with client.lease(100, wait_seconds=5) as lease:
+            for message in lease:
+                work(message.body)            # acknowledged at the end of the block
 
 One connection, one thread at a time. Under ``gevent.monkey.patch_all()`` it cooperates like any other socket.
+
+This file has the calls; what they rest on is the :class:`~gstream.link.Link`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeVar
 
-from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
+from gstream.errors import ClientError
+from gstream.lease import Lease
+from gstream.link import Link
+from gstream.message import Decode, Message, decode_bodies, decode_messages
+from gstream.subscription import Subscription
+from gstream.window import BODY_TYPES, Body, encode_fields, encode_seconds, windows
+from gstream.wire import END, Wire
 
 __all__ = ["Client"]
 
-CONNECT_SECONDS = 0.9
-"""A server that is not there is told within a second."""
-
-WINDOW_MESSAGES = 1000
-WINDOW_BYTES = 256 * 1024
-"""So much is sent before its replies are read. The replies to a window fit into any socket buffer, so that neither
-side can wait for the other to read."""
+T = TypeVar("T")
 
 WAIT_SECONDS = 3600.0
 """A longer wait is made of several: a timeout of 50 days is too long for poll(2)."""
 
-GREETING_LINES, GREETING_BYTES = 64, 4096
-"""A server's banner is not longer; somebody else's may have no end."""
+MAX_COUNT = 999_999_999
+"""No command takes a larger number."""
 
-_READY = b"ready"
-_MESSAGE = re.compile(rb"= \d+ \d+ (?P<body>[^\n]*)\n|\$ \d+ \d+ (?P<size>\d{1,12})\n")
-_Address: TypeAlias = str | tuple[str, int]
+_PLACES = {"^": b"^", "oldest": b"^", "$": b"$", "end": b"$"}
+_ID = re.compile(r"(?:[0-9]{1,5}:)?[0-9]{1,15}")
 
 
 class Client:
     """A connection to a server.
 
     host, port: where it listens; or socket_path: its unix socket.
-    timeout: seconds that a reply may take (beyond the time that a call waits by itself).
+    topic, group: what the calls are about, until :meth:`use` chooses others.
+    timeout: seconds that the server may be silent owing an answer, beyond the time that a call waits by itself.
+    reconnect_seconds: for how long a call tries to get a lost connection back; 0: never.
+    details: whether messages come with their time, key and headers.
 
-    Raises ServerUnreachableError when nothing answers there. Every call may raise DisconnectedError, after which the
-    client is of no use, and RefusedError, after which it is.
+    Raises ServerUnreachableError when nothing answers there; what was never there is not waited for.
+
+    Every call may raise RefusedError, which is the server's answer and changes nothing else, and DisconnectedError. A
+    call that finds the connection broken connects again, pausing 0.05 to 2 seconds between attempts; when
+    ``reconnect_seconds`` are over it raises what the last attempt met. If the connection breaks while the call runs,
+    it is repeated where that is safe, as each call says; otherwise it raises DisconnectedError, and the next call
+    connects again. A server that is stopping counts as a broken connection. Topic and group are chosen again on each
+    connection; leases end with theirs.
+
+    After :meth:`close`, and while a subscription is open, calls raise RuntimeError.
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 8080, *, socket_path: str | None = None, timeout: float = 10.0
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        *,
+        topic: str = "default",
+        group: str = "default",
+        socket_path: str | None = None,
+        timeout: float = 10.0,
+        reconnect_seconds: float = 30.0,
+        details: bool = False,
     ) -> None:
-        self._address: _Address = socket_path or (host, port)
-        self._timeout = timeout
-        try:
-            self._socket = _connect(self._address)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ServerUnreachableError(f"no gstream server at {self._where()}: {reason}") from None
-        self._replies = self._socket.makefile("rb")
-        try:
-            self._greet()
-        except BaseException:
-            self.close()
-            raise
+        self._subscription: Subscription | None = None
+        self._link = Link(
+            socket_path or (host, port),
+            topic=_encode_name(topic),
+            group=_encode_name(group),
+            details=details,
+            timeout=timeout,
+            reconnect_seconds=reconnect_seconds,
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -75,162 +96,281 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._replies.close()
-        self._socket.close()
+        """Close the connection, and first the subscription that is open; what is still leased goes back."""
+        try:
+            if self._subscription is not None:
+                with suppress(ClientError):  # what was not acknowledged is delivered again
+                    self._subscription.close()
+        finally:
+            self._link.close()
 
-    def publish(self, bodies: Iterable[bytes]) -> int:
-        """Publish messages in order; returns how many, once the server has confirmed every one.
+    @property
+    def topic(self) -> str:
+        """The chosen topic."""
+        return self._link.topic.decode()
 
-        Raises ValueError, before anything of its window was sent, for a body that a line cannot carry: one that
-        holds LF or ends in CR. Raises RefusedError when the server refuses one; its ``confirmed`` says how many
-        were stored.
+    @property
+    def group(self) -> str:
+        """The chosen group."""
+        return self._link.group.decode()
+
+    def use(self, topic: str | None = None, group: str | None = None) -> None:
+        """Choose another topic, another group, or both, for the calls that follow.
+
+            client.use(topic="orders", group="billing")
+
+        A lease is still settled where its messages came from. Raises RefusedError (name) for what cannot be a name;
+        the topic is chosen before the group. Repeated when the connection breaks.
         """
+        if topic is not None:
+            name = _encode_name(topic)
+            self._ask(b"t%b\n" % name, repeatable=True)
+            self._link.topic = name
+        if group is not None:
+            name = _encode_name(group)
+            self._ask(b"g%b\n" % name, repeatable=True)
+            self._link.group = name
+
+    def publish(
+        self,
+        bodies: Body | Iterable[Body],
+        *,
+        key: bytes | str | None = None,
+        delay_seconds: float = 0.0,
+        id: bytes | str | None = None,
+    ) -> int:
+        """Publish a message, or many in order; returns how many, once the server has confirmed every one.
+
+            client.publish(b"Hello")
+            client.publish((line.encode() for line in lines), key="user 1")
+            client.publish(b"paid", id="invoice 7")         # once, however often this is run
+            client.publish(b"try again", delay_seconds=60)
+
+        bodies: any bytes; many are sent in windows, as they are needed, and never held all at once.
+        key: messages with the same key keep their order. delay_seconds: they are published so much later.
+        id: the topic takes a message with this id once; only for one message.
+
+        Raises TypeError for a str, and ValueError for an id with many messages. RefusedError means that the server
+        has refused one or more of a window, DisconnectedError that the connection broke while answers were missing,
+        ServerUnreachableError that it was lost between two windows: ``confirmed`` says how many messages are known to
+        be stored. Nothing is sent behind such a window, and nothing is ever sent again, but for a message with an id.
+        """
+        if id is not None and not isinstance(bodies, BODY_TYPES):
+            raise ValueError("an id is for one message: give it bytes, not many")
+        fields = encode_fields(key, delay_seconds, id)
         confirmed = 0
-        for count, data in _windows(bodies):
-            self._send(data)
-            refusal: RefusedError | None = None
-            for _ in range(count):
-                try:
-                    self._read_ok()
-                    confirmed += 1
-                except RefusedError as error:
-                    refusal = refusal or error
-            if refusal is not None:
-                refusal.confirmed = confirmed
-                raise refusal
+        for count, data in windows(bodies, fields):
+            try:
+                confirmed += self._link.call(partial(_publish, count, data), repeatable=id is not None)
+            except ClientError as error:
+                error.confirmed += confirmed
+                raise
         return confirmed
 
     def consume(self, count: int = 1, *, wait_seconds: float | None = 0.0) -> list[bytes]:
         """Take up to ``count`` messages for good, oldest first; an empty list when there is none.
 
         wait_seconds: how long to wait for the first one (None: for ever).
+
+        When the connection breaks before anything came this is repeated; when it breaks later, those that came are
+        returned: they are taken.
         """
+        return self._take(b"w", count, wait_seconds, decode_bodies)
+
+    def lease(self, count: int = 1, *, wait_seconds: float | None = 0.0) -> Lease:
+        """Borrow up to ``count`` messages, oldest first; the lease is empty, and false, when there is none.
+
+            with client.lease(10, wait_seconds=60) as lease:
+                for message in lease:
+                    work(message.body)
+
+        At the end of the block they are acknowledged, and given back if it raises: see :class:`Lease`. Within the
+        block the client may be used for anything else, another topic included.
+
+        wait_seconds: how long to wait for the first one (None: for ever). Repeated when the connection breaks.
+        """
+        return Lease(self._link, self._take(b"r", count, wait_seconds, decode_messages))
+
+    def subscribe(self, *, credit: int | None = 100, wait_seconds: float | None = None) -> Subscription:
+        """Iterate over messages as they come: see :class:`Subscription`.
+
+            with client.subscribe() as messages:
+                for message in messages:
+                    work(message.body)
+
+        credit: at most so many are leased at a time; None: they are not leased but taken for good.
+        wait_seconds: iteration ends when none came for so long (None: never); it may be taken up again.
+        """
+        if credit is not None and not 0 < credit <= MAX_COUNT:
+            raise ValueError(f"a credit is 1 to {MAX_COUNT}, or None, not {credit!r}")
+        if wait_seconds is not None:
+            encode_seconds(wait_seconds)
+        self._subscription = Subscription(self._link, credit, wait_seconds)
+        return self._subscription
+
+    def peek(self, count: int = 1) -> list[Message]:
+        """The next messages that the group would get, which stay where they are.
+
+        Repeated when the connection breaks.
+        """
+        _check_count(count)
+
+        def talk(wire: Wire) -> list[Message]:
+            messages: list[Message] = []
+            wire.send(b"v%d\n" % count)
+            wire.read_list(decode_messages, messages, count)
+            return messages
+
+        return self._link.call(talk, repeatable=True)
+
+    def seek(self, where: int | str | datetime) -> list[str]:
+        """Move the group, so that it goes on at another message; returns the ids where it is now.
+
+            client.seek(7)                      # the message with the id 7
+            client.seek("1:7")                  # that of partition 1; the others stay where they are
+            client.seek(message.id)
+            client.seek(-10)                    # ten before the end
+            client.seek("oldest")               # or "^": the oldest that is kept
+            client.seek("end")                  # or "$": behind the newest
+            client.seek(datetime.now(UTC) - timedelta(hours=1))
+
+        A datetime, which must have a time zone, is the first message published then or later. What does not exist any
+        more, or not yet, is replaced by the nearest. Whatever the group had leased or given back is forgotten.
+
+        Raises ValueError for what is none of these. Repeated when the connection breaks, unless the place is counted
+        from the end, which moves.
+        """
+        place = _encode_place(where)
+        answer = self._ask(b"f%b\n" % place, repeatable=place[:1] not in {b"-", b"$"})
+        return answer.decode(errors="replace").split()
+
+    def stats(self, topic: str | None = None) -> dict[str, int | float | str]:
+        """What is going on in the server, or in a topic, by name; the names are in ``docs/protocol.md``.
+
+        Raises RefusedError (name) if there is no such topic. Repeated when the connection breaks.
+        """
+        lines = self._list(b"i%b\n" % (b"" if topic is None else _encode_name(topic)))
+        return {name: _number(value) for name, value in lines}
+
+    def topics(self) -> dict[str, int]:
+        """The topics, each with how many messages are kept. Repeated when the connection breaks."""
+        pairs = [(*name.partition("."), value) for name, value in self._list(b"l\n")]
+        return {name: int(value) for kind, _, name, value in pairs if kind == "topic" and value.isdecimal()}
+
+    def forget_group(self, name: str) -> None:
+        """Forget a group of the chosen topic: nothing is kept for it any more.
+
+        Raises RefusedError: ``name`` if there is none, ``busy`` if it has consumers. Not repeated.
+        """
+        self._ask(b"x%b\n" % _encode_name(name))
+
+    def ping(self) -> float:
+        """Make sure that the server answers; returns the seconds that it took. Repeated when the connection breaks."""
+
+        def talk(wire: Wire) -> float:
+            start = time.perf_counter()
+            wire.send(b"z\n")
+            wire.read_line()
+            return time.perf_counter() - start
+
+        return self._link.call(talk, repeatable=True)
+
+    def _take(self, command: bytes, count: int, wait_seconds: float | None, decode: Decode[T]) -> list[T]:
+        _check_count(count)
+        if wait_seconds is not None:
+            encode_seconds(wait_seconds)
+        for_good = command == b"w"
+        asked = 0.0
+        """When the wait that is under way was asked for, and how long it was to be."""
         left = math.inf if wait_seconds is None else wait_seconds
+        waiting = 0.0
+
+        def talk(wire: Wire) -> list[T]:
+            nonlocal asked, left, waiting
+            if asked:  # on a connection that is lost by now
+                left = max(0.0, left + waiting - (time.monotonic() - asked))
+            asked = time.monotonic()
+            waiting = min(left, WAIT_SECONDS)
+            left -= waiting
+            items: list[T] = []
+            wire.send(b"%b%b %d\n" % (command, encode_seconds(waiting), count))
+            try:
+                wire.read_list(decode, items, count, waiting)
+            except ClientError:
+                if not (items and for_good):
+                    raise
+                wire.broken = True
+            return items
+
+        while True:
+            items = self._link.call(talk, repeatable=True)
+            if items or left <= 0:
+                return items
+            asked = 0.0
+
+    def _ask(self, line: bytes, *, repeatable: bool = False) -> bytes:
+        """Send a command that is answered ``+ text``; gives the text."""
+
+        def talk(wire: Wire) -> bytes:
+            wire.send(line)
+            answer = wire.read_line()
+            if not answer.startswith(b"+ "):
+                raise wire.garbage(answer, "+")
+            return answer[2:-1]
+
+        return self._link.call(talk, repeatable=repeatable)
+
+    def _list(self, line: bytes) -> list[tuple[str, str]]:
+        """Send a command that is answered with ``name value`` lines."""
+
+        def talk(wire: Wire) -> list[tuple[str, str]]:
+            wire.send(line)
+            pairs: list[tuple[str, str]] = []
+            while (answer := wire.read_line()) != END:
+                name, space, value = answer[:-1].decode(errors="replace").partition(" ")
+                if not space:
+                    raise wire.garbage(answer, "a name and a value")
+                pairs.append((name, value))
+            return pairs
+
+        return self._link.call(talk, repeatable=True)
+
+
+def _publish(count: int, data: bytes, wire: Wire) -> int:
+    wire.send(data)
+    return wire.read_confirmations(count)
+
+
+def _encode_name(name: str) -> bytes:
+    """A name as it stands in a command; whether it is a good one, the server says."""
+    if not name or "\n" in name or "\r" in name:
+        raise ValueError(f"a name is 1 to 249 letters, digits, '.', '_' or '-', not {name!r}")
+    return name.encode(errors="replace")
+
+
+def _encode_place(where: int | str | datetime) -> bytes:
+    if isinstance(where, int):
+        return b"%d" % where
+    if isinstance(where, datetime):
+        if where.tzinfo is None:
+            raise ValueError("seek takes a datetime with a time zone, as in datetime.now(UTC)")
+        return b"@%.6f" % max(0.0, where.timestamp())
+    if where in _PLACES:
+        return _PLACES[where]
+    if _ID.fullmatch(where):
+        return where.encode()
+    raise ValueError(f"seek takes an id, a number, a datetime, 'oldest' or 'end', not {where!r}")
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= MAX_COUNT:
+        raise ValueError(f"a count is 1 to {MAX_COUNT}, not {count!r}")
+
+
+def _number(value: str) -> int | float | str:
+    for kind in (int, float):
         try:
-            while True:
-                waiting = min(left, WAIT_SECONDS)
-                left -= waiting
-                self._socket.settimeout(self._timeout + waiting)
-                self._send(b"w%.3f %d\n" % (waiting, count))
-                bodies = []
-                while (line := self._read_line()) != b".\n":
-                    bodies.append(self._read_message(line))
-                if bodies or left <= 0:
-                    return bodies
-        finally:
-            self._socket.settimeout(self._timeout)
-
-    def ping(self) -> None:
-        """Make sure that the server answers."""
-        self._send(b"z\n")
-        self._read_line()
-
-    def _greet(self) -> None:
-        """Skip the banner, if there is one: what comes before the answer to a ping."""
-        deadline = time.monotonic() + CONNECT_SECONDS
-        stranger = ServerUnreachableError(f"what answers at {self._where()} is no gstream server")
-        self._socket.settimeout(CONNECT_SECONDS)
-        self._send(b"z" + _READY + b"\n")
-
-        def read_line() -> bytes:
-            """One line, byte by byte: by recv for the deadline's sake, and nothing of what comes behind it."""
-            line = bytearray()
-            while not line.endswith(b"\n"):
-                if len(line) == GREETING_BYTES:
-                    raise stranger
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                byte = self._socket.recv(1)
-                if not byte:
-                    break
-                line += byte
-            return bytes(line)
-
-        for _ in range(GREETING_LINES):
-            line = self._read_any_line(read_line)
-            if line == b"+ " + _READY + b"\n":
-                self._socket.settimeout(self._timeout)
-                return
-        raise stranger
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except TimeoutError:
-            raise DisconnectedError(f"{self._where()} did not answer in time") from None
-        except OSError as error:
-            # Why it was closed may have been said before.
-            raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
-
-    def _read_line(self) -> bytes:
-        while (line := self._read_any_line(self._replies.readline)).startswith(b"# "):
+            return kind(value)
+        except ValueError:
             pass
-        return line
-
-    def _read_any_line(self, read_line: Callable[[], bytes]) -> bytes:
-        try:
-            line = read_line()
-        except TimeoutError:
-            raise DisconnectedError(f"{self._where()} did not answer in time") from None
-        except OSError as error:
-            raise DisconnectedError(f"{self._where()} closed the connection: {error.strerror or error}") from None
-        if not line.endswith(b"\n"):
-            raise DisconnectedError(f"{self._where()} closed the connection")
-        if line.startswith(b"- "):
-            _, code, text = (line.rstrip().decode(errors="replace") + "  ").split(" ", 2)
-            raise RefusedError(code, text.strip())
-        return line
-
-    def _read_ok(self) -> None:
-        line = self._read_line()
-        if line != b"ok\r\n":
-            raise DisconnectedError(f"{self._where()} answered {line[:80]!r} where ok was expected")
-
-    def _read_message(self, line: bytes) -> bytes:
-        if (match := _MESSAGE.fullmatch(line)) is None:
-            raise DisconnectedError(f"{self._where()} answered {line[:80]!r} where a message was expected")
-        if match["body"] is not None:
-            return match["body"]
-        size = int(match["size"])
-        try:
-            body = self._replies.read(size + 1)
-        except OSError as error:
-            raise DisconnectedError(f"{self._where()} closed the connection: {error}") from None
-        if len(body) != size + 1:
-            raise DisconnectedError(f"{self._where()} closed the connection")
-        return body[:-1]
-
-    def _where(self) -> str:
-        return self._address if isinstance(self._address, str) else "{}:{}".format(*self._address)
-
-
-def _connect(address: _Address) -> socket.socket:
-    if not isinstance(address, str):
-        connected = socket.create_connection(address, timeout=CONNECT_SECONDS)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connected
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connected.settimeout(CONNECT_SECONDS)
-        connected.connect(address)
-    except OSError:
-        connected.close()
-        raise
-    return connected
-
-
-def _windows(bodies: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """``p`` lines, as many at a time as one window holds, and how many these are."""
-    count = 0
-    window = bytearray()
-    for body in bodies:
-        if b"\n" in body or body.endswith(b"\r"):
-            raise ValueError("a message of the line protocol cannot hold LF or end in CR")
-        if count == WINDOW_MESSAGES or (count and len(window) + len(body) > WINDOW_BYTES):
-            yield count, bytes(window)
-            count = 0
-            window.clear()
-        window += b"p%b\n" % body
-        count += 1
-    if count:
-        yield count, bytes(window)
+    return value
