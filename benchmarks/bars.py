@@ -40,7 +40,8 @@ class Promise:
         return bool(SIGNS[self.sign](summary.median, self.limit))
 
     def bar(self) -> str:
-        return f"{self.sign} {self.limit:g} {self.unit}"
+        limit = f"{self.limit:,.0f}" if self.limit >= 1000 else f"{self.limit:g}"
+        return f"{self.sign} {limit} {self.unit}"
 
 
 def _ratio(operation: str, scenario: str, title: str, peer: str, limit: float) -> Promise:
@@ -52,13 +53,18 @@ def _most(title: str, scenario: str, figure: str, limit: float, unit: str, scale
     return Promise(title, scenario, figure, limit, sign="≤", unit=unit, scale=scale)
 
 
-def _under(title: str, scenario: str, figure: str, limit: float, unit: str) -> Promise:
-    return Promise(title, scenario, figure, limit, sign="<", unit=unit, scale=1 / 1000)
+def _under(title: str, scenario: str, figure: str, limit: float, unit: str, scale: float = 1 / 1000) -> Promise:
+    return Promise(title, scenario, figure, limit, sign="<", unit=unit, scale=scale)
 
 
-def list_promises(idle_connections: int) -> list[Promise]:
-    """In the order of the report; ``idle_connections`` is how many were held open."""
+def _least(title: str, scenario: str, figure: str, limit: float) -> Promise:
+    return Promise(title, scenario, figure, limit, sign="≥", unit="messages/s")
+
+
+def list_promises(idle_connections: int, open_leases: int) -> list[Promise]:
+    """In the order of the report; how many connections were held open, and how many leases."""
     pipelined, single = "8 connections, 1,000 at a time", "64 connections, one at a time"
+    with_next = "leased, acknowledged with the next request, 64 connections"
     beside_idle = f"first answer to a new connection beside {idle_connections:,} idle ones, slowest of a round"
     return [
         _ratio("publish", "pipelined-1000", pipelined, "redis", 8),
@@ -68,8 +74,22 @@ def list_promises(idle_connections: int) -> list[Promise]:
             for peer, limit in (("redis", 0.9), ("floor", 0.65))
             for operation in ("publish", "consume")
         ),
+        _least("taken, 8 connections, `w0 1000`", "take-1000", "take_rate", 2_500_000),
+        _least("streamed, 8 connections, a backlog", "stream", "backlog_rate", 2_500_000),
+        _least("leased and acknowledged, 8 connections, 100 at a time", "lease-100", "batch_rate", 400_000),
+        Promise(with_next, "lease-1", "worker_rate", 0.7, sign="≥", unit="× Redis", peer="redis"),
+        _most("a waiting consumer has the message, p50", "wake", "ratio", 1.5, "× an echo's p50"),
         _most("memory a queued message, published in bursts", "memory-burst", "bytes_per_message", 24, "bytes"),
         _most("memory a queued message, published singly", "memory-single", "bytes_per_message", 120, "bytes"),
+        _under("memory of messages with 10 groups", "groups", "ratio", 1.2, "× that with one", 1),
+        *(
+            _under(f"memory an open lease with its message, {how}", scenario, "bytes_per_lease", 250, "bytes", 1)
+            for how, scenario in (("1,000 at a time", "leases-burst"), ("one at a time", "leases-single"))
+        ),
+        _under(f"{open_leases:,} leases are over: all are back", "return-expired", "back_us", 5, "s", 1e-6),
+        _under("another connection's p99 meanwhile", "return-expired", "beside_p99_us", 50, "ms"),
+        _under(f"{open_leases:,} leases' connections close: all are back", "return-closed", "back_us", 5, "s", 1e-6),
+        _under("another connection's p99 meanwhile", "return-closed", "beside_p99_us", 50, "ms"),
         _most("memory an idle connection", "idle", "bytes_per_connection", 20, "KiB", 1 / 1024),
         _under(beside_idle, "idle", "answer_max_us", 50, "ms"),
         _under("another connection's p99 beside a flood", "fairness", "beside_p99_us", 20, "ms"),
@@ -97,7 +117,7 @@ def judge(results: Results) -> list[Verdict]:
     failed = {failure.scenario for failure in results.failures if failure.server == "gstream"}
     verdicts = [
         Verdict(promise, promise.measured(results), promise.scenario in failed)
-        for promise in list_promises(int(held.median) if held else 0)
+        for promise in list_promises(int(held.median) if held else 0, int(results.sizes.get("open_leases", 0)))
         if promise.peer is None or promise.peer in results.servers()
     ]
     return [verdict for verdict in verdicts if verdict.measured or verdict.failed]

@@ -1,4 +1,4 @@
-"""The plots: five pictures of what the tables say.
+"""The plots: pictures of what the tables say.
 
 Owns every choice of colour and form, and nothing of what is measured. Strategy: gstream in colour, the others in greys;
 the figure stands at its bar or line, so there is no legend to go back to and no grid. The background is white and not
@@ -17,8 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from bench import PIPELINED_CONNECTIONS, SINGLE_CONNECTIONS
+from deliveries import BATCH
 from results import Results, Summary
-from scenarios import CONNECTIONS, PIPELINED_CONNECTIONS, WINDOWS
+from scenarios import CONNECTIONS, WINDOWS
 from tables import TITLES, duration, memory, number, servers_of
 
 COLOURS = {"gstream": "#0b7a75", "redis": "#5f6b7a", "beanstalkd": "#9aa4b0", "floor": "#b4bcc6"}
@@ -61,6 +63,8 @@ def write_plots(results: Results, directory: Path) -> dict[str, str]:
         "windows": _windows,
         "one-at-a-time": _one_at_a_time,
         "latency": _latency,
+        "leases": _leases,
+        "wake": _wake,
         "memory": _memory,
     }
     written = {}
@@ -144,6 +148,25 @@ def _beside(results: Results, scenario: str, rate: str, bar: Bar) -> Bar:
     server, summary, text = bar
     ratio = results.ratio(scenario, rate, "gstream", server) if server != "gstream" else None
     return (server, summary, f"{text}   (gstream: {number(ratio.median)} ×)") if ratio else bar
+
+
+def _leases(results: Results) -> Figure | None:
+    drawn = [
+        (title, _bars_of(results, scenario, rate, _peers(results), lambda value: f"{number(value)} /s"))
+        for title, scenario, rate in (
+            (f"{PIPELINED_CONNECTIONS} connections, {BATCH} at a time", f"lease-{BATCH}", "batch_rate"),
+            (f"{SINGLE_CONNECTIONS} connections, one at a time", "lease-1", "worker_rate"),
+        )
+    ]
+    if not all(bars for _, bars in drawn):
+        return None
+    rows = max(len(bars) for _, bars in drawn)
+    title = "Messages leased and acknowledged a second (of Redis: taken for good)"
+    figure, axes = _panels(2, 0.95 + 0.42 * rows, title)
+    for each, (title, bars) in zip(axes, drawn, strict=True):
+        _draw_bars(each, title, bars)
+        each.set_ylim(rows - 0.4, -0.6)
+    return figure
 
 
 def _memory(results: Results) -> Figure | None:
@@ -263,13 +286,21 @@ def _rate_lines(
 
 
 def _latency(results: Results) -> Figure | None:
-    """A line from the median to the 99th percentile, on a log scale: the tail is what a latency is about."""
     groups = [
         *((_connections(n), f"one-at-a-time-{n}", "publish") for n in CONNECTIONS),
         ("beside a flood", "fairness", "beside"),
     ]
-    servers = servers_of(results)
-    title = "Latency of a publish: median (full dot) to 99th percentile (open dot)"
+    return _spans(results, "Latency of a publish", groups, servers_of(results))
+
+
+def _wake(results: Results) -> Figure | None:
+    groups = [("to a consumer\nthat waits", "wake", "wake"), ("echo", "wake", "echo")]
+    return _spans(results, "A consumer that waits, and an echo", groups, _peers(results))
+
+
+def _spans(results: Results, title: str, groups: list[tuple[str, str, str]], servers: list[str]) -> Figure | None:
+    """A line from the median to the 99th percentile, on a log scale: the tail is what a latency is about."""
+    title = f"{title}: median (full dot) to 99th percentile (open dot)"
     figure, (axes,) = _panels(1, 0.9 + 0.24 * len(groups) * (len(servers) + 0.8), title)
     at, names = 0.0, []
     for title, scenario, prefix in groups:

@@ -41,6 +41,8 @@ class Outcome:
     p50_us: float
     p99_us: float
     max_us: float
+    began: float
+    """On this machine's monotonic clock, in seconds."""
 
 
 def compile_program(name: str, directory: Path) -> Path:
@@ -72,14 +74,22 @@ class Load:
         window: int,
         messages: int = 0,
         seconds: float = 0,
+        group: str = "",
+        attempt: int = 1,
     ) -> Outcome:
-        """Send ``messages``, or for ``seconds``, whatever ends first (0: no limit); every reply is checked."""
+        """Send ``messages``, or for ``seconds``, whatever ends first (0: no limit); every reply is checked.
+
+        Of gstream, a ``group`` other than the default may consume, and each message be the ``attempt``-th delivery.
+        """
         command = self._command(protocol, operation, port, connections=connections, window=window)
-        command += ["--messages", str(messages), "--seconds", str(seconds), "--limit", str(TIME_LIMIT_SECONDS)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchmarkError(_reason(done.returncode, done.stderr))
-        return Outcome(**json.loads(done.stdout))
+        command += ["--messages", str(messages), "--seconds", str(seconds), "--attempt", str(attempt)]
+        return _outcome(_finish([*command, "--group", group] if group else command))
+
+    def wake(self, protocol: str, port: int, *, messages: int) -> dict[str, float]:
+        """Percentiles in microseconds: from a publish to the consumer that waits for it, and of an echo beside it."""
+        command = self._command(protocol, "wake", port, connections=1, window=1)
+        measured = _finish([*command, "--messages", str(messages)])
+        return {name: value for name, value in measured.items() if name.endswith("_us")}
 
     @contextmanager
     def idle(self, protocol: str, port: int, *, connections: int) -> Iterator[IdleConnections]:
@@ -95,9 +105,23 @@ class Load:
             _read_line(process)
             yield Flood(process)
 
+    @contextmanager
+    def leases(self, port: int, *, connections: int, window: int, messages: int) -> Iterator[Leases]:
+        """Connections of gstream's that have leased all ``messages`` and acknowledge none."""
+        command = self._command("gstream", "lease", port, connections=connections, window=window)
+        with self._attached([*command, "--messages", str(messages), "--hold"]) as process:
+            yield Leases(process, _outcome(json.loads(_read_line(process))))
+
+    @contextmanager
+    def publisher(self, port: int, *, topic: str) -> Iterator[Publisher]:
+        """One connection of gstream's that publishes to ``topic``, one message at a time, until it is stopped."""
+        command = self._command("gstream", "publish", port, connections=1, window=1)
+        with self._attached([*command, "--topic", topic, "--attached"]) as process:
+            yield Publisher(process)
+
     def _command(self, protocol: str, operation: str, port: int, *, connections: int, window: int) -> list[str]:
         command = [str(self._program), protocol, operation, "--port", str(port)]
-        command += ["--size", str(MESSAGE_BYTES)]
+        command += ["--size", str(MESSAGE_BYTES), "--limit", str(TIME_LIMIT_SECONDS)]
         return [*command, "--connections", str(connections), "--window", str(window)]
 
     @contextmanager
@@ -134,6 +158,44 @@ class Flood:
         """End the flood; the commands a second that the server answered it."""
         _stream(self._process.stdin).close()
         return float(json.loads(_read_line(self._process))["rate"])
+
+
+class Leases:
+    """The load generator while it holds leases."""
+
+    def __init__(self, process: subprocess.Popen[str], outcome: Outcome) -> None:
+        self.outcome = outcome
+        """Of the leasing."""
+        self._process = process
+
+    def release(self) -> None:
+        """Close the connections."""
+        _stream(self._process.stdin).close()
+
+
+class Publisher:
+    """The load generator while it publishes one message at a time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def stop(self) -> Outcome:
+        """End it; what it saw from its start on."""
+        _stream(self._process.stdin).close()
+        return _outcome(json.loads(_read_line(self._process)))
+
+
+def _finish(command: list[str]) -> dict[str, float]:
+    """What one run of it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(_reason(done.returncode, done.stderr))
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def _outcome(measured: dict[str, float]) -> Outcome:
+    return Outcome(messages=int(measured.pop("messages")), **measured)
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

@@ -15,11 +15,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench import FULL, QUICK, Bench, Scenario
 from machine import describe_machine
 from programs import MESSAGE_BYTES, BenchmarkError, CompilerMissing, Load, compile_program
 from report import print_report, write_report
 from results import Results
-from scenarios import FULL, QUICK, Bench, Scenario, list_scenarios
+from scenarios import list_scenarios
 from servers import DEFAULT_GSTREAM, Server, find_servers
 
 EPILOG = """
@@ -28,7 +29,7 @@ Examples:
 \b
   python benchmarks/run.py                          everything, 5 rounds, to the terminal
   python benchmarks/run.py --output docs            the same, and write docs/benchmarks.*
-  python benchmarks/run.py --quick --rounds 1       does it all work? (under a minute)
+  python benchmarks/run.py --quick --rounds 1       does it all work? (under two minutes)
   python benchmarks/run.py --only pipelined --only memory-burst
   python benchmarks/run.py --servers gstream,floor --only one-at-a-time-64
   python benchmarks/run.py --gstream 'pypy3 -m gstream serve --port {port}'

@@ -1,78 +1,29 @@
 """The scenarios: what is done to a fresh server, and the figures that come of it.
 
-A scenario is a name and a function from (bench, server) to figures by name. Each run starts its own server, so that no
-server carries anything over from one measurement to the next. What is published is consumed, to the last message, so
-that a server which loses or invents one fails; the fairness scenario alone leaves its victim's messages behind.
+Owns the list of all of them, and those that every server can do; what gstream does beyond publishing and consuming is
+in deliveries.py and leases.py. A scenario is a name and a function from (bench, server) to figures by name. Each run
+starts its own server, so that no server carries anything over from one measurement to the next. What is published is
+consumed, to the last message, so that a server which loses or invents one fails; only what is published beside a flood,
+or beside leases that end, is left behind.
 """
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from statistics import median
 
-from programs import Load, Outcome
+from bench import PIPELINED_CONNECTIONS, Bench, Figures, Scenario
+from deliveries import list_deliveries
+from leases import list_lease_scenarios
+from programs import Outcome
 from servers import Running, Server
-
-Figures = dict[str, float]
 
 CONNECTIONS = (1, 8, 64, 512)
 WINDOWS = (10, 100, 1000)
-PIPELINED_CONNECTIONS = 8
 FLOOD_WINDOW = 1000
 PROBES = 20
 STARTS = 3
-SPARE_FILES = 200
-"""File numbers that a server or the load generator needs besides its connections."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of everything."""
-
-    seconds: float
-    """Of one throughput measurement, and of the fairness one."""
-    warm_up_seconds: float
-    most_queued: int
-    """Messages; a faster server is measured several times over instead of being made to hold more."""
-    burst_messages: int
-    single_messages: int
-    filler_messages: int
-    """Queued before the memory is looked at."""
-    idle_connections: int
-
-
-FULL = Sizes(1.0, 0.1, 4_000_000, 1_000_000, 300_000, 100_000, 10_000)
-QUICK = Sizes(0.1, 0.02, 1_000_000, 200_000, 30_000, 30_000, 1_000)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every scenario needs."""
-
-    load: Load
-    sizes: Sizes
-    directory: Path
-    idle_connections: int
-    """The sizes' number, or as many as the limit on open files allows."""
-
-    @classmethod
-    def prepare(cls, load: Load, sizes: Sizes, directory: Path) -> Bench:
-        """Raises this process's limit on open files, which the servers and the load generator inherit."""
-        return cls(load, sizes, directory, min(sizes.idle_connections, _raise_file_limit(sizes) - SPARE_FILES))
-
-
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    run: Callable[[Bench, Server], Figures]
-    needs_storage: bool = False
-
-    def fits(self, server: Server) -> bool:
-        return server.stores or not self.needs_storage
 
 
 def list_scenarios() -> list[Scenario]:
@@ -83,8 +34,10 @@ def list_scenarios() -> list[Scenario]:
             Scenario(f"pipelined-{n}", partial(_measure_rates, connections=PIPELINED_CONNECTIONS, window=n))
             for n in WINDOWS
         ),
+        *list_deliveries(),
         Scenario("memory-burst", partial(_measure_queue_memory, connections=8, window=1000), needs_storage=True),
         Scenario("memory-single", partial(_measure_queue_memory, connections=64, window=1), needs_storage=True),
+        *list_lease_scenarios(),
         Scenario("idle", _measure_idle),
         Scenario("fairness", _measure_fairness),
         Scenario("start", _measure_start),
@@ -173,12 +126,3 @@ def _measure_start(bench: Bench, server: Server) -> Figures:
         with server.running(bench.directory) as running:
             seconds.append(running.start_seconds)
     return {"start_ms": median(seconds) * 1000}
-
-
-def _raise_file_limit(sizes: Sizes) -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = sizes.idle_connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else soft

@@ -44,9 +44,9 @@ class Server:
     """False: it keeps no message, so that a figure of memory would mean nothing."""
 
     @contextmanager
-    def running(self, directory: Path) -> Iterator[Running]:
-        """A fresh process, ready to answer; stopped in the end whatever happens."""
-        server = Running(self, directory)
+    def running(self, directory: Path, *options: str) -> Iterator[Running]:
+        """A fresh process, ready to answer; stopped in the end whatever happens. ``options`` end its command."""
+        server = Running(self, directory, options)
         try:
             server.wait_until_ready()
             yield server
@@ -57,7 +57,7 @@ class Server:
 class Running:
     """A server's process."""
 
-    def __init__(self, server: Server, directory: Path) -> None:
+    def __init__(self, server: Server, directory: Path, options: tuple[str, ...] = ()) -> None:
         self.server = server
         self.port = _free_port()
         self.start_seconds = 0.0
@@ -68,7 +68,7 @@ class Running:
         # Defaults are measured: what the caller has set for its own gstream servers must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GSTREAM_")}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environment.get("PYTHONPATH")]))
-        command = [word.replace("{port}", str(self.port)) for word in server.command]
+        command = [word.replace("{port}", str(self.port)) for word in (*server.command, *options)]
         with self._log.open("wb") as log:
             self._began = time.perf_counter()
             # A session of its own: Ctrl-C reaches this program only, which then stops its servers in order.

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bars import Verdict, judge
+from bench import PIPELINED_CONNECTIONS, SINGLE_CONNECTIONS
+from deliveries import BATCH, BURST
 from results import Results, Summary
-from scenarios import CONNECTIONS, PIPELINED_CONNECTIONS, WINDOWS
+from scenarios import CONNECTIONS, WINDOWS
 
 TITLES = {"gstream": "gstream", "redis": "Redis", "beanstalkd": "beanstalkd", "floor": "floor"}
 """In the order of the columns."""
@@ -37,7 +39,12 @@ class Table:
 
 def list_tables(results: Results) -> list[Table]:
     """Those that anything was measured for."""
-    makers = (_one_at_a_time, _pipelined, _latency, _queue_memory, _idle, _fairness, _start, _bars)
+    makers = (
+        *(_one_at_a_time, _pipelined, _latency),
+        *(_deliveries, _leases, _wake),
+        *(_queue_memory, _groups, _open_leases, _returns),
+        *(_idle, _fairness, _start, _bars),
+    )
     return [table for table in (make(results) for make in makers) if table.rows]
 
 
@@ -129,12 +136,79 @@ def _latency(results: Results) -> Table:
     return _by_server(results, "latency", "Latency, one message at a time", ["", "connections", ""], lines, duration)
 
 
+def _deliveries(results: Results) -> Table:
+    lines = [
+        (("taken, `w0 1000`",), "take-1000", "take_rate"),
+        (("streamed, `s`, a backlog",), "stream", "backlog_rate"),
+        (("streamed, `s`, while it is published",), "stream", "live_rate"),
+        (("published, `p`",), "counted", "publish_rate"),
+        (("published, `P`",), "counted", "publish_counted_rate"),
+    ]
+    title = f"Typed replies on {PIPELINED_CONNECTIONS} connections, messages a second"
+    return _by_server(results, "deliveries", title, [""], lines, number)
+
+
+def _leases(results: Results) -> Table:
+    many, single = f"{PIPELINED_CONNECTIONS}", f"{SINGLE_CONNECTIONS}"
+    lines = [
+        (("leased, then acknowledged", many, f"{BATCH:,}"), "lease-100", "batch_rate"),
+        (("leased, then acknowledged", single, "1"), "lease-1", "separate_rate"),
+        (("acknowledged with the next request", single, "1"), "lease-1", "worker_rate"),
+    ]
+    title = "Leased and acknowledged, messages a second"
+    return _by_server(results, "leases", title, ["", "connections", "at a time"], lines, number, ratios=True)
+
+
+def _wake(results: Results) -> Table:
+    lines = [
+        (("publish to waiting consumer, p50",), "wake_p50_us", duration),
+        (("publish to waiting consumer, p99",), "wake_p99_us", duration),
+        (("echo beside it, p50",), "echo_p50_us", duration),
+        (("echo beside it, p99",), "echo_p99_us", duration),
+        (("p50 ÷ echo's p50",), "ratio", number),
+    ]
+    return _mixed(results, "wake", "A consumer that waits", lines)
+
+
 def _queue_memory(results: Results) -> Table:
     lines = [
         (("published in bursts",), "memory-burst", "bytes_per_message"),
         (("published one at a time",), "memory-single", "bytes_per_message"),
     ]
     return _by_server(results, "memory", "Memory a queued message", [""], lines, memory)
+
+
+def _groups(results: Results) -> Table:
+    lines = [
+        (("a message, with 1 group",), "bytes_one", memory),
+        (("a message, with 10 groups",), "bytes_many", memory),
+        (("ratio",), "ratio", number),
+    ]
+    return _mixed(results, "groups", "Memory of messages that several groups share", lines)
+
+
+def _open_leases(results: Results) -> Table:
+    lines = [
+        ((form, what), f"leases-{scenario}", figure)
+        for form, scenario in ((f"{BURST:,} at a time", "burst"), ("one at a time", "single"))
+        for what, figure in (("with the message", "bytes_per_lease"), ("by leasing", "added_per_lease"))
+    ]
+    return _by_server(results, "open-leases", "Memory an open lease", ["leased", ""], lines, memory)
+
+
+def _returns(results: Results) -> Table:
+    lines = [
+        ((how, what), f"return-{scenario}", figure)
+        for how, scenario in (("their time is over", "expired"), ("the connections are closed", "closed"))
+        for what, figure in (
+            ("all are back after", "back_us"),
+            ("beside it, p50", "beside_p50_us"),
+            ("beside it, p99", "beside_p99_us"),
+            ("beside it, slowest", "beside_max_us"),
+        )
+    ]
+    title = f"{results.sizes.get('open_leases', 0):,.0f} leases end at once"
+    return _by_server(results, "returns", title, ["", ""], lines, duration)
 
 
 def _idle(results: Results) -> Table:

@@ -1,9 +1,10 @@
-/* wire.h - what the load generator says to each server, and what it must be answered.
+/* wire.h - what a command and its reply are made of.
  *
- * Owns: the command line's options, the bytes of every command and reply.  Knows no socket; included once, by load.c.
+ * Owns: the command line's options, and the forms of replies.  Knows no socket and no server's commands; included once,
+ * by load.c.
  *
- * Strategy: an operation is a list of steps, and a window of a step is built once, here, and not while the clock runs.
- * A new server is one more branch in define_operation. */
+ * Strategy: an operation is a script, a list of steps that a connection repeats, and a window of a step is built once,
+ * here, and not while the clock runs. */
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,25 +15,47 @@
 enum { READ_BYTES = 256 * 1024 };
 
 static struct {
-    const char *protocol, *operation;
+    const char *protocol, *operation, *topic, *group;
     int port;
-    unsigned connections, window, size;
+    unsigned connections, window, size, attempt;
     uint64_t messages; /* 0: no limit */
     double seconds;    /* 0: no limit */
     double limit;
-} options = {.connections = 1, .window = 1, .size = 17, .limit = 60};
+    bool hold, attached;
+} options = {.connections = 1, .window = 1, .size = 17, .attempt = 1, .limit = 60};
 
-struct step {
-    char *requests; /* `window` commands in a row; NULL: the command is built from an id (delete) */
-    size_t request_bytes;
-    char *head, *tail; /* a reply is head, digits if `number`, tail */
-    size_t head_bytes, tail_bytes;
-    bool number, collects_ids, completes; /* completes: its reply is the last one of a message */
-    char *repeated;                       /* constant replies in a row, one longer than a read */
+enum reply {
+    CONSTANT, /* `head` */
+    NUMBERED, /* `head`, digits, `tail` */
+    MESSAGE,  /* a numbered line, or `.`: there is none */
+    MESSAGES, /* numbered lines, then `.` */
 };
 
-static struct step steps[4];
-static int step_count;
+struct step {
+    char *requests; /* a window of commands, or `once`; NULL: none, or built from ids */
+    size_t request_bytes;
+    bool once;         /* one command for a whole window of messages */
+    bool acknowledges; /* before the command, in the same write, a line that acknowledges what is leased */
+    enum reply reply;
+    char *head, *tail;
+    size_t head_bytes, tail_bytes;
+    bool collects_ids; /* they are needed by a later step */
+    bool ids_differ;   /* no id comes twice, whatever the connection, and on each connection they rise */
+    bool completes;    /* its reply is the last one of a message */
+    char *repeated;    /* constant replies in a row, one longer than a read */
+};
+
+struct script {
+    struct step steps[3];
+    int count, loop_from; /* the step that follows the last one */
+    bool takes;           /* it ends when there is nothing left to take, and not after a number of commands */
+    bool streams;
+};
+
+static struct script scripts[2]; /* the second one: of as many connections more, which do something else */
+static int script_count;
+static struct step acknowledgement = {
+    .reply = NUMBERED, .head = "+ ", .tail = "\n", .head_bytes = 2, .tail_bytes = 1};
 static const char *hello = "", *hello_reply = "";
 
 static void fail(int code, const char *format, ...) {
@@ -79,56 +102,39 @@ static char *repeat(const char *text, size_t times) {
     return made;
 }
 
-/* A reply of NULL tail is the constant `head`; a request of NULL is a delete. */
-static void add_step(const char *request, char *head, char *tail, bool collects_ids, bool completes) {
-    struct step *s = &steps[step_count++];
-    *s = (struct step){.head = head, .head_bytes = strlen(head), .collects_ids = collects_ids, .completes = completes};
+/* A reply without a tail is the constant `head`. */
+static struct step make_step(const char *request, char *head, char *tail) {
+    struct step s = {.head = head, .head_bytes = strlen(head)};
     if (request) {
-        s->request_bytes = strlen(request);
-        s->requests = repeat(request, options.window);
+        s.request_bytes = strlen(request);
+        s.requests = repeat(request, options.window);
     }
     if (tail) {
-        s->number = true;
-        s->tail = tail;
-        s->tail_bytes = strlen(tail);
+        s.reply = NUMBERED;
+        s.tail = tail;
+        s.tail_bytes = strlen(tail);
     } else {
-        s->repeated = repeat(head, READ_BYTES / s->head_bytes + 2);
+        s.repeated = repeat(head, READ_BYTES / s.head_bytes + 2);
     }
+    return s;
 }
 
-static void define_operation(void) {
-    bool flood = !strcmp(options.operation, "flood");
-    bool publish = flood || !strcmp(options.operation, "publish");
-    bool consume = flood || !strcmp(options.operation, "consume");
-    bool ping = !strcmp(options.operation, "ping");
-    const char text[] = "Here we go, again"; /* 17 bytes; the floor answers with it */
-    char *body = need(calloc(options.size + 1, 1));
-    for (unsigned i = 0; i < options.size; i++) body[i] = text[i % (sizeof text - 1)];
-
-    if (!strcmp(options.protocol, "gstream")) {
-        hello_reply = "pXXX -> publish content XXX\r\nc -> consume new content\r\nq -> close stream\r\n";
-        if (publish) add_step(format("p%s\n", body), "ok\r\n", NULL, false, true);
-        if (consume) add_step("c\n", format("%s\n", body), NULL, false, true);
-        if (ping) add_step("z\n", "+ \n", NULL, false, true);
-    } else if (!strcmp(options.protocol, "redis")) {
-        hello = "*1\r\n$4\r\nPING\r\n";
-        hello_reply = "+PONG\r\n";
-        if (publish)
-            add_step(format("*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$%u\r\n%s\r\n", options.size, body), ":", "\r\n", false,
-                     true);
-        if (consume)
-            add_step("*2\r\n$4\r\nRPOP\r\n$1\r\nq\r\n", format("$%u\r\n%s\r\n", options.size, body), NULL, false, true);
-        if (ping) add_step(hello, "+PONG\r\n", NULL, false, true);
-    } else if (!strcmp(options.protocol, "beanstalkd")) {
-        hello = "list-tube-used\r\n"; /* the cheapest command that is always answered the same */
-        hello_reply = "USING default\r\n";
-        if (publish) add_step(format("put 0 0 60 %u\r\n%s\r\n", options.size, body), "INSERTED ", "\r\n", false, true);
-        if (consume) {
-            add_step("reserve\r\n", "RESERVED ", format(" %u\r\n%s\r\n", options.size, body), true, false);
-            add_step(NULL, "DELETED\r\n", NULL, false, true);
-        }
-        if (ping) add_step(hello, "USING default\r\n", NULL, false, true);
-    } else {
-        fail(2, "unknown protocol: %s", options.protocol);
-    }
+/* A command that is answered with messages, each `= id attempt body`. */
+static struct step make_taking(const char *request, const char *body, enum reply reply) {
+    struct step s = make_step(request, "= ", format(" %u %s\n", options.attempt, body));
+    s.reply = reply;
+    s.once = s.ids_differ = true;
+    return s;
 }
+
+static struct step completing(struct step s) {
+    s.completes = true;
+    return s;
+}
+
+static struct step collecting(struct step s) {
+    s.collects_ids = true;
+    return s;
+}
+
+static void add_step(struct script *script, struct step step) { script->steps[script->count++] = step; }

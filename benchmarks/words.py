@@ -12,8 +12,8 @@ def _flow(text: str) -> str:
 
 
 INTRODUCTION = _flow("""
-    Messages of {message_bytes:g} bytes published and consumed over TCP with {servers}: throughput, latency, memory,
-    and the time to start. This page is written by the benchmark; every figure on it is computed from [what was
+    Messages of {message_bytes:g} bytes published and consumed over TCP with {servers}: throughput, latency, leases,
+    memory, and the time to start. This page is written by the benchmark; every figure on it is computed from [what was
     measured](benchmarks.json).
     """)
 
@@ -52,7 +52,8 @@ METHOD = [
         """),
     _flow("""
         **What was published is consumed**, to the last message, wherever throughput and memory are measured. A
-        message counts when its reply has been read.
+        message counts when its reply has been read; a leased one, when its acknowledgement has been answered. Where
+        replies carry ids, no id comes twice, none is left out, and on each connection they rise.
         """),
     _flow("""
         **A rate**: messages are published for {seconds:g} s or until {most_queued:,.0f} are queued, then all of them
@@ -77,7 +78,7 @@ ROUNDS = _flow("""
 PEERS = "A C compiler is needed. Redis and beanstalkd take part where `redis-server` and `beanstalkd` are installed."
 COMMANDS = """\
 pip install -e '.[benchmark]'
-python benchmarks/run.py --quick --rounds 1   # does it all work? under a minute
+python benchmarks/run.py --quick --rounds 1   # does it all work? under two minutes
 python benchmarks/run.py --output docs        # all of it, and this page
 python benchmarks/run.py --help"""
 
@@ -95,6 +96,43 @@ NOTES = {
     "latency": _flow("""
         The round trip of one command, while so many connections do the same. The load generator never rests, so with
         many connections this is mostly waiting in line: their number divided by the rate above.
+        """),
+    "deliveries": _flow("""
+        What a client may rather do than send a `c` for each message. `w0 1000` takes up to 1,000 messages, each with
+        its id, and ends; `s` asks once and is sent every message. The backlog is published beforehand. While it is
+        published: as many connections more publish 1,000 at a time at the same moment, so the generator and the
+        server do both kinds of work at once. `P` publishes counted bytes, and each is answered with its id; `p` on
+        the same server stands beside it.
+        """),
+    "leases": _flow("""
+        The messages are published beforehand. In batches: `r0 100`, and then one `a` with the 100 ids. One at a time:
+        `r0` and `a` as two round trips, or, as a worker does that has more to do, `a` and the next `r0` in one write.
+        beanstalkd has `reserve` and `delete`, in windows of 100, or as two round trips. Redis stands beside it with
+        what it has: `RPOP`, which takes a message for good. A peer's one figure for one at a time stands in both rows.
+        """),
+    "wake": _flow("""
+        One connection waits for a message (`w`, `BRPOP`, `reserve`), another publishes one: the time from just before
+        it is written until the first has read all of it, in one process, {wakes:,.0f} times. Turn by turn with it an
+        echo on the publisher's connection (`z`, `PING`, `list-tube-used`). Before each publish, two such echoes are
+        answered, so that the consumer's request has been executed and it really waits.
+        """),
+    "groups": _flow("""
+        By how much the server's resident memory grew, divided by the messages: {burst_messages:,.0f}, in bursts of
+        1,000, which each of the groups has still to take, and does take in the end.
+        """),
+    "open-leases": _flow("""
+        On 8 connections {open_leases:,.0f} messages are leased 1,000 at a time, or {single_messages:,.0f} one at a
+        time, and not acknowledged. With the message: by how much
+        the resident memory of a server that had served 1,000 messages and was empty has grown, divided by the leases.
+        By leasing: by how much it has grown since all messages were queued.
+        """),
+    "returns": _flow("""
+        As many messages are leased, and none is acknowledged. Their time is over: after {lease_seconds:g} s
+        (`--lease`), counted from the moment that the last one had come. The connections are closed: counted from the
+        close. Back they are when `i` says that none is leased and all are to be taken again; it is asked every 10 ms.
+        Beside it another connection publishes one message at a time to another topic, from just before the first
+        lease ends, and these are its round trips; a single long stop shows only in the slowest. Then all are taken,
+        each as a second delivery.
         """),
     "memory": _flow("""
         By how much the server's resident memory grew, divided by the messages: {burst_messages:,.0f} in bursts of
@@ -123,6 +161,8 @@ PICTURES = {
     "pipelined": "Bars: messages a second, pipelined, by server",
     "windows": "Lines: messages a second by how many are sent at a time, on a logarithmic scale",
     "one-at-a-time": "Lines: messages a second, one at a time, by the number of connections",
+    "leases": "Bars: messages leased and acknowledged a second, by server",
+    "wake": "From a publish to a consumer that waits, and an echo beside it: median and 99th percentile, by server",
     "latency": "Latency of a publish, from the median to the 99th percentile, by server and number of connections",
     "memory": "Bars: memory that a queued message and an idle connection take, by server",
 }

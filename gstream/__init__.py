@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gstream.client import Client
+    from gstream.client import Client, Lease, Message, Subscription
     from gstream.config import Config
     from gstream.errors import (
         ClientError,
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
         RefusedError,
         ServerUnreachableError,
     )
-    from gstream.lease import Lease
-    from gstream.message import Message
     from gstream.service import Service
-    from gstream.subscription import Subscription
 
 __version__ = "0.1.0"
 
@@ -48,10 +45,10 @@ __all__ = [
 _MODULES = {
     "Client": "client",
     "Config": "config",
-    "Lease": "lease",
-    "Message": "message",
+    "Lease": "client",
+    "Message": "client",
     "Service": "service",
-    "Subscription": "subscription",
+    "Subscription": "client",
 }
 
 

@@ -16,7 +16,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-__all__ = ["LF", "PACKING_BYTES", "PARTITION_SHIFT", "Batch", "Message", "Times", "lines_end", "pack", "unpack"]
+__all__ = [
+    "LF",
+    "OFFSET_BITS",
+    "PACKING_BYTES",
+    "PARTITION_SHIFT",
+    "Batch",
+    "Message",
+    "Times",
+    "lines_end",
+    "pack",
+    "unpack",
+]
 
 LF = b"\n"
 PACKING_BYTES = 2
@@ -24,6 +35,8 @@ PACKING_BYTES = 2
 
 PARTITION_SHIFT = 48
 """A message's id is one integer: its partition's number above its offset."""
+
+OFFSET_BITS = (1 << PARTITION_SHIFT) - 1
 
 FEW = 4
 """So many lines are found one by one."""
@@ -57,15 +70,15 @@ class Batch:
     attempt: which delivery to its group this is, from 1.
     partition: the number of its partition.
 
-    While they are leased: ``deadline``, when that ends (seconds of the agenda's clock), and ``left``, how many of them
-    still are. They stand here because a million leases are a million batches, and another object for each would cost
-    more than its message.
+    While they are leased, ``deadline`` says when that ends, in seconds of the agenda's clock. It stands here because a
+    million leases are a million batches, and another object for each would cost more than its message; for the same
+    reason partition and offset are kept as one integer, the first message's id.
     """
 
-    __slots__ = ("attempt", "count", "data", "deadline", "left", "offset", "partition", "times")
+    __slots__ = ("attempt", "count", "data", "deadline", "id", "times")
 
+    id: int
     deadline: float
-    left: int
 
     is_lines: ClassVar[bool] = True
     """Whether ``data`` are packed lines, so that no body holds LF and no message has more than its body."""
@@ -73,20 +86,24 @@ class Batch:
     def __init__(
         self, offset: int, count: int, data: bytes, times: Times = 0, partition: int = 0, attempt: int = 1
     ) -> None:
-        self.offset = offset
+        self.id = partition << PARTITION_SHIFT | offset if partition else offset
         self.count = count
         self.data = data
         self.times = times
-        self.partition = partition
         self.attempt = attempt
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.offset}+{self.count}, {len(self.data)} bytes>"
 
     @property
-    def id(self) -> int:
-        """The first message's id; the others' follow."""
-        return self.partition << PARTITION_SHIFT | self.offset
+    def offset(self) -> int:
+        """The first message's place in its log."""
+        return self.id & OFFSET_BITS
+
+    @property
+    def partition(self) -> int:
+        """The number of its partition."""
+        return self.id >> PARTITION_SHIFT
 
     def bodies(self) -> list[bytes]:
         """The messages' bodies, in order."""

@@ -7,8 +7,7 @@ Strategy (each point measured, see docs/benchmarks.md):
 - ``read`` and ``write`` on the descriptor: a socket object's ``recv`` and ``send`` cost 0.3 us more each.
 - One ``read`` a turn of the event loop, so a client that never stops sending gets so much and then waits for all
   others.
-- Replies are written at the end of the turn, those of all connections in a row (:class:`Outbox`): a client that was
-  woken by the first write is awake for the others, and waking is a sixth of what a small write costs.
+- Replies are written at the end of the turn, those of all connections in a row (:mod:`gstream.outbox`).
 - A write watcher only for what the kernel did not take.
 """
 
@@ -29,9 +28,10 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
+from gstream.outbox import Outbox
 from gstream.telnet import INTERRUPT
 
-__all__ = ["ClientGone", "Connection", "Outbox"]
+__all__ = ["ClientGone", "Connection"]
 
 READ_BYTES = 64 * 1024
 """How much is read at once: 3,600 short messages, a fraction of a millisecond of work. ``os.read`` allocates this
@@ -61,27 +61,6 @@ class ClientGone(Exception):
 
 _switch_to = greenlet.switch
 """Without what gevent's own ``hub.switch`` looks up each time, for a kind of greenlet that is not in use here."""
-
-
-class Outbox:
-    """The connections of this hub that have replies to write at the end of the turn."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Connection] = []
-        self._loop = get_hub().loop
-
-    def add(self, connection: Connection) -> None:
-        """Write this connection's replies when all that is ready now has been read."""
-        if not self._waiting:
-            self._loop.run_callback(self._write)  # runs before the loop polls again
-        self._waiting.append(connection)
-
-    def _write(self) -> None:
-        waiting = self._waiting
-        self._waiting = []
-        # The last first: a consumer that was woken by a publisher comes behind it, and has waited longer.
-        for connection in reversed(waiting):
-            connection.flush_from_hub()
 
 
 class Connection:
@@ -176,39 +155,14 @@ class Connection:
         if self._reading:
             self._greenlet.switch()
 
-    @contextmanager
-    def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> Iterator[None]:
+    def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> _Watch:
         """Look after the client while the greenlet waits for something else.
 
         ``stop`` is called from the hub, perhaps more than once, when the client is gone, when it interrupts with
         telnet's Ctrl-C, and, if ``stop_at_end``, when it closes its sending side. What it sends stays in the kernel,
         where it would wake the read watcher without end: from then on a timer does the looking.
         """
-        timer: Any = None
-
-        def look() -> None:
-            nonlocal timer
-            self._readable.stop()
-            ahead, ended, gone = self._look_ahead()
-            interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
-            if gone or interrupted or (ended and stop_at_end):
-                stop()
-            elif not ahead and not ended:
-                self._readable.start(look)
-            elif timer is None:
-                timer = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
-                timer.start(look)
-
-        self._readable.stop()
-        self._readable.start(look)
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.stop()
-                timer.close()
-            self._readable.stop()
-            self._readable.start(self._greenlet.switch)
+        return _Watch(self, stop, stop_at_end)
 
     def _look_ahead(self) -> tuple[bytes, bool, bool]:
         """What can be read, whether the client has closed its sending side, and whether it is gone."""
@@ -244,6 +198,12 @@ class Connection:
         self._out_bytes += len(data)
         if self._out_bytes > FLUSH_BYTES:
             self.flush()
+
+    def write_soon(self, data: bytes) -> None:
+        """Queue a reply, to be written at the end of this turn before those of others. From any greenlet."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+        self._outbox.add(self, first=True)
 
     def flush_soon(self) -> None:
         """Hand everything queued to the kernel at the end of this turn of the loop. Does not block."""
@@ -391,3 +351,39 @@ class Connection:
         self._readable.stop()
         self._readable.close()
         self._sock.close()
+
+
+class _Watch:
+    """What :meth:`Connection.watching` gives: no generator, since whoever is woken by a message waits for its end."""
+
+    __slots__ = ("_connection", "_readable", "_stop", "_stop_at_end", "_timer")
+
+    def __init__(self, connection: Connection, stop: Callable[[], None], stop_at_end: bool) -> None:
+        self._connection = connection
+        self._readable = connection._readable
+        self._stop = stop
+        self._stop_at_end = stop_at_end
+        self._timer: Any = None
+
+    def __enter__(self) -> None:
+        self._readable.stop()
+        self._readable.start(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._readable.stop()
+        self._readable.start(self._connection._greenlet.switch)
+
+    def _look(self) -> None:
+        self._readable.stop()
+        ahead, ended, gone = self._connection._look_ahead()
+        interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
+        if gone or interrupted or (ended and self._stop_at_end):
+            self._stop()
+        elif not ahead and not ended:
+            self._readable.start(self._look)
+        elif self._timer is None:
+            self._timer = self._connection._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
+            self._timer.start(self._look)

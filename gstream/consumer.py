@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count as counting
 from itertools import islice
 
-from gstream.batch import Batch
+from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.storage.memory import Memory
 
 __all__ = ["Consumer"]
@@ -25,13 +26,15 @@ FEW_ENDS = 100
 class Consumer:
     """The open leases of one connection in one group."""
 
-    __slots__ = ("_ends", "_extended", "_leases", "_memory", "on_room")
+    __slots__ = ("_ended", "_ends", "_extended", "_leases", "_memory", "_numbers", "on_room")
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._leases: dict[int, Batch] = {}
         self._extended: dict[int, Batch] = {}
-        self._ends: list[tuple[float, int, Batch]] = []  # a heap of those that were extended
+        self._ends: list[tuple[float, int, Batch]] = []  # a heap of those that were extended, by time and number
+        self._numbers = counting()
+        self._ended: dict[Batch, int] = {}  # how many leases of a batch have ended, while others go on
         self.on_room: Callable[[], None] | None = None
         """While it streams: called when leases have ended."""
 
@@ -43,7 +46,7 @@ class Consumer:
     def next_end(self) -> float | None:
         """When the next lease ends."""
         ends = self._ends
-        while ends and self._extended.get(ends[0][1]) is not ends[0][2]:
+        while ends and self._extended.get(ends[0][2].id) is not ends[0][2]:
             heapq.heappop(ends)
         first = next(iter(self._leases.values()), None)
         if first is None:
@@ -53,7 +56,7 @@ class Consumer:
     def lease(self, batch: Batch, deadline: float) -> None:
         """These messages are this consumer's until then."""
         batch.deadline = deadline
-        batch.left = count = batch.count
+        count = batch.count
         self._memory.held_bytes += len(batch.data)
         first = batch.id
         if count == 1:
@@ -65,7 +68,8 @@ class Consumer:
         """Forget these leases; returns the ids of which there was none."""
         gone = []
         take = self._leases.pop
-        released = 0
+        current: Batch | None = None
+        count = 0
         for id in ids:
             batch = take(id, None)
             if batch is None:
@@ -73,11 +77,24 @@ class Consumer:
                 if batch is None:
                     gone.append(id)
                     continue
-            batch.left -= 1
-            if not batch.left:
-                released += len(batch.data)
-        self._memory.held_bytes -= released
+            if batch is not current:
+                if current is not None:
+                    self._end(current, count)
+                current = batch
+                count = 0
+            count += 1
+        if current is not None:
+            self._end(current, count)
         return gone
+
+    def _end(self, batch: Batch, count: int) -> None:
+        """So many more of these messages are leased no longer; with the last one its bytes are freed."""
+        if count < batch.count:
+            count += self._ended.pop(batch, 0)
+            if count < batch.count:
+                self._ended[batch] = count
+                return
+        self._memory.held_bytes -= len(batch.data)
 
     def find(self, id: int) -> Batch | None:
         """The leased message as a batch of its own; None if it is not leased."""
@@ -93,29 +110,29 @@ class Consumer:
             batch = type(batch)(batch.offset, 1, batch.data, batch.times, batch.partition, batch.attempt)
         self.settle([id])
         batch.deadline = deadline
-        batch.left = 1
         self._memory.held_bytes += len(batch.data)
         self._extended[id] = batch
-        heapq.heappush(self._ends, (deadline, id, batch))
+        heapq.heappush(self._ends, (deadline, next(self._numbers), batch))
         if len(self._ends) > FEW_ENDS + 2 * len(self._extended):
-            self._ends = [each for each in self._ends if self._extended.get(each[1]) is each[2]]
+            self._ends = [each for each in self._ends if self._extended.get(each[2].id) is each[2]]
             heapq.heapify(self._ends)
         return True
 
     def take_ended(self, now: float, max_messages: int) -> Iterator[Batch]:
         """Leases that have ended by now, as batches of consecutive messages; about so many messages at the most."""
         # A piece of the dict at once: its first entry is looked for behind all that were removed, each time.
-        for batch in list(islice(self._leases.values(), max_messages)):
+        for id, batch in list(islice(self._leases.items(), max_messages)):
             if max_messages <= 0 or batch.deadline > now:
                 break
-            if batch.left:  # each of its messages stands in the dict
-                max_messages -= batch.left
-                yield from self._take_whole(batch)
+            if id in self._leases:  # not taken with the message before it
+                for part in self._take_whole(batch):
+                    max_messages -= part.count
+                    yield part
         ends = self._ends
         while max_messages > 0 and ends and ends[0][0] <= now:
-            _, id, batch = heapq.heappop(ends)
-            if self._extended.get(id) is batch:
-                self.settle([id])
+            batch = heapq.heappop(ends)[2]
+            if self._extended.get(batch.id) is batch:
+                self.settle([batch.id])
                 max_messages -= 1
                 yield batch
 
@@ -132,15 +149,15 @@ class Consumer:
         self.settle(ids)
         return _parts(batch, ids)
 
-    def drop(self) -> None:
-        """Forget every lease."""
-        self.settle([*self._leases, *self._extended])
-        self._ends.clear()
+    def drop(self, partition: int | None) -> None:
+        """Forget every lease of messages of this partition; None: of any."""
+        ids = [*self._leases, *self._extended]
+        self.settle(ids if partition is None else [id for id in ids if id >> PARTITION_SHIFT == partition])
 
     def _take_whole(self, batch: Batch) -> Iterator[Batch]:
         leases = self._leases
         first = batch.id
-        if batch.left == batch.count:
+        if batch not in self._ended:
             self.settle(range(first, first + batch.count))
             return iter((batch,))
         ids = [id for id in range(first, first + batch.count) if leases.get(id) is batch]

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
-from gevent.queue import Empty, SimpleQueue
+from gevent.queue import Empty
 
 from gstream.agenda import Agenda, Entry
 from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.consumer import Consumer
 from gstream.errors import FullError
+from gstream.mailbox import Inbox, Mailbox
 from gstream.share import Share
 from gstream.storage.memory import Memory, MemoryLog
 
-__all__ = ["Group", "Inbox", "Mailbox"]
+__all__ = ["Group"]
 
 PIECE_MESSAGES = 1000
 PIECE_BYTES = 256 * 1024
@@ -40,26 +40,6 @@ ROOM_SECONDS = 0.1
 """A stream that may lease no more looks again after so long."""
 
 GONE = "its consumer was gone"
-
-
-class Inbox(Protocol):
-    """Where a waiting consumer finds messages, or None when it is told to stop waiting."""
-
-    def put(self, batch: Batch | None, /) -> object:
-        """Called from any greenlet; does not block."""
-
-    def forget(self) -> None:
-        """What is in it belongs to nobody any more: the group was moved. It waits again."""
-
-
-class Mailbox(SimpleQueue["Batch | None"]):
-    """The inbox of a greenlet that waits for it."""
-
-    def forget(self) -> None:
-        """Drop the message, and keep the None, if there are any."""
-        for batch in [self.get_nowait() for _ in range(self.qsize())]:
-            if batch is None:
-                self.put(None)
 
 
 class Group:
@@ -100,8 +80,8 @@ class Group:
         self.consumers: set[Consumer] = set()
         """Those that stream or have leased something."""
         self.removed = False
-        self.seeks = 0
-        """How often the group was moved. What was taken before belongs to nobody any more."""
+        self.seeks = [0] * len(logs)
+        """How often the group was moved in each partition. What was taken before belongs to nobody any more."""
         self.taken_count = 0
         self.acknowledged_count = 0
         self.returned_count = 0
@@ -151,7 +131,7 @@ class Group:
         waits, a message already in its mailbox goes back.
         """
         batch = self.take(1, 0)
-        if batch is not None or seconds == 0:
+        if batch is not None or seconds == 0 or self.removed:
             return batch
         self.waiting[mailbox] = 1
         try:
@@ -231,6 +211,21 @@ class Group:
         self.wake()
         return True
 
+    def release(self, consumer: Consumer, ids: Sequence[int]) -> list[int]:
+        """These messages were not touched: as if they had not been delivered. The ids of those that were not leased."""
+        gone = []
+        for id in ids:
+            batch = consumer.find(id)
+            if batch is None:
+                gone.append(id)
+            else:
+                consumer.settle([id])
+                self.taken_count -= 1
+                self.returned_count += 1
+                self._shares[batch.partition].give_back(batch)
+        self.wake()
+        return gone
+
     def extend(self, consumer: Consumer, id: int, seconds: float | None) -> bool:
         """Let a lease end so many seconds from now (None: as many as at first); False when there is none."""
         deadline = self._agenda.clock() + (self.lease_seconds if seconds is None else seconds)
@@ -258,10 +253,9 @@ class Group:
         return count
 
     def leave(self, consumer: Consumer) -> None:
-        """The consumer is gone: its leases end now."""
+        """The consumer is gone: its leases end now. Only these are looked at: ten thousand may leave together."""
         self.consumers.discard(consumer)
         if len(consumer):
-            # Of this one only: looking at all, for each of ten thousand that leave together, takes a minute.
             self._return_all(consumer.take_ended(float("inf"), PIECE_MESSAGES), GONE)
             if len(consumer):
                 self._leaving.append(consumer)
@@ -277,14 +271,11 @@ class Group:
             if self._next.when <= when:
                 return
             self._next.cancel()
-        self._next = self._agenda.at(when, self._on_time)
-
-    def _on_time(self) -> None:
-        self._next = None
-        self._end_leases()
+        self._next = self._agenda.at(when, self._end_leases)
 
     def _end_leases(self) -> None:
         """End what has to end by now, a piece of it, and note when to go on."""
+        self._next = None
         now = self._looked = self._agenda.clock()
         budget = PIECE_MESSAGES
         while self._leaving and budget > 0:
@@ -338,20 +329,20 @@ class Group:
     def seek(self, find: Callable[[MemoryLog], int], partition: int | None = None) -> list[int]:
         """Go on from the offset that ``find`` gives for each partition, or for this one; where that is, as ids.
 
-        What was leased or given back is forgotten, in all partitions.
+        What was leased or given back there is forgotten.
         """
-        self.seeks += 1
-        for consumer in [*self.consumers, *self._leaving]:
-            consumer.drop()
-        for share in self._shares:
+        places = []
+        for share in self._shares if partition is None else [self._shares[partition]]:
+            self.seeks[share.log.partition] += 1
             share.forget_returned()
-        shares = self._shares if partition is None else [self._shares[partition]]
-        places = [share.log.partition << PARTITION_SHIFT | share.seek(find(share.log)) for share in shares]
-        handed, self._handed = self._handed, {}
-        for inbox, most in reversed(handed.items()):
-            inbox.forget()
-            self.waiting[inbox] = most
-            self.waiting.move_to_end(inbox, last=False)
+            places.append(share.log.partition << PARTITION_SHIFT | share.seek(find(share.log)))
+        for consumer in [*self.consumers, *self._leaving]:
+            consumer.drop(partition)
+        for inbox, most in reversed(list(self._handed.items())):
+            if inbox.forget(partition):
+                del self._handed[inbox]
+                self.waiting[inbox] = most
+                self.waiting.move_to_end(inbox, last=False)
         for consumer in list(self.consumers):  # their credit is free again
             if consumer.on_room is not None:
                 consumer.on_room()

@@ -27,7 +27,7 @@ class Delivery:
 
     start: where in the stream of replies the reply begins.
     ends: where in the reply each message ends; None where each message is one line of it.
-    group: where the messages were taken, when it had been moved ``seeks`` times.
+    group: where the messages were taken, when it had been moved ``seeks`` times in their partition.
     consumer: who has leased them; None where they were taken for good.
     """
 
@@ -89,7 +89,7 @@ class InFlight:
                 batch = batch.split(arrived)[1]
             if delivery.consumer is not None:
                 returned += group.undo_lease(delivery.consumer, batch)
-            elif delivery.seeks == group.seeks and not group.removed:
+            elif delivery.seeks == group.seeks[batch.partition] and not group.removed:
                 group.acknowledged_count -= batch.count
                 group.give_back(batch)
                 returned += batch.count

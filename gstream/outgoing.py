@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from gstream import protocol
-from gstream.batch import Batch
+from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.connection import Connection
 from gstream.consumer import Consumer
 from gstream.group import Group
@@ -48,10 +48,15 @@ class Outgoing:
         ends = list(accumulate(len(body) + len(eol) for body in bodies))
         self._send(group, batch, protocol.encode_bodies(bodies, eol), ends)
 
-    def send(self, group: Group, batch: Batch, eol: bytes, consumer: Consumer | None = None) -> None:
-        """Typed messages; for good, or those that this consumer has leased."""
+    def send(
+        self, group: Group, batch: Batch, eol: bytes, consumer: Consumer | None = None, *, soon: bool = False
+    ) -> None:
+        """Typed messages; for good, or those that this consumer has leased.
+
+        soon: not from the connection's own greenlet; at the end of this turn, before other replies.
+        """
         reply, ends = self.encode(batch, eol)
-        self._send(group, batch, reply, ends, consumer)
+        self._send(group, batch, reply, ends, consumer, soon=soon)
 
     def encode(self, batch: Batch, eol: bytes) -> tuple[bytes, Sequence[int] | None]:
         """The typed replies, and where each message's ends, if not with its line."""
@@ -65,6 +70,8 @@ class Outgoing:
         reply: bytes,
         ends: Sequence[int] | None = None,
         consumer: Consumer | None = None,
+        *,
+        soon: bool = False,
     ) -> None:
         in_flight = self._in_flight
         connection = self._connection
@@ -72,8 +79,13 @@ class Outgoing:
             in_flight.acknowledged(connection.arrived())
         if consumer is None:
             group.acknowledged_count += batch.count
-        in_flight.add(Delivery(connection.place, reply, batch, group, consumer, ends, group.seeks))
-        connection.write(reply)
+        in_flight.add(
+            Delivery(connection.place, reply, batch, group, consumer, ends, group.seeks[batch.id >> PARTITION_SHIFT])
+        )
+        if soon:
+            connection.write_soon(reply)
+        else:
+            connection.write(reply)
 
     @property
     def any_on_the_way(self) -> bool:

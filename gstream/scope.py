@@ -50,6 +50,16 @@ class Scope:
             group = self._group = self.topic().group(self.group_name)
         return group
 
+    def held(self) -> tuple[Group, Consumer] | None:
+        """The chosen group, and what this connection has leased from it; None if there is no such group."""
+        group = self._group
+        if group is None or group.removed:
+            topic = self.broker.topics.get(self.topic_name)
+            group = topic.groups.get(self.group_name) if topic is not None else None
+            if group is None:
+                return None
+        return group, self.consumer(group)
+
     @property
     def several(self) -> bool:
         """Whether the topic has several partitions, so that ids name them."""

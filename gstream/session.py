@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count as counting
 from typing import Any, ClassVar
 
 from gstream import protocol
+from gstream.batch import Batch
 from gstream.broker import Broker
-from gstream.connection import ClientGone, Connection, Outbox
+from gstream.connection import ClientGone, Connection
+from gstream.consumer import Consumer
 from gstream.errors import ArgumentError, BusyError, InternalError, ReplyError
+from gstream.group import Group
 from gstream.info import Row, server_rows, topic_list_rows, topic_rows
+from gstream.outbox import Outbox
 from gstream.outgoing import CHUNK_BYTES, Outgoing
+from gstream.publishing import publish, publish_counted
 from gstream.scope import Scope
 from gstream.seeking import seek
 from gstream.stream import Stream
-from gstream.topic import Topic
+from gstream.topic import DEAD_LETTERS
 from gstream.waiting import Waiting
 
 __all__ = ["Session", "SessionSettings"]
@@ -186,36 +191,12 @@ class Session:
     # --- publishing
 
     def _publish(self, command: protocol.Publish) -> None:
-        topic = self._scope.topic()
-        stored = topic.publish(command.data, command.count)
-        if stored:
-            self._connection.write(protocol.encode_oks(stored))
-        self._refuse(topic, command.count - stored, command.eol)
+        publish(self._scope.topic(), command, self._connection.write)
 
     def _publish_counted(self, command: protocol.PublishCounted) -> None:
         self._typed_eol = command.eol
-        topic = self._scope.topic()
-        bodies = command.bodies
-        if command.delay_seconds or command.id is not None:
-            id = topic.publish_once(bodies[0], command.key, command.delay_seconds, command.id)
-            if id is None:
-                self._done(b"delayed", command.eol)
-            else:
-                self._done_with(id, command.eol)
-            return
-        stored, first = topic.publish_bodies(bodies, command.key)
-        several = self._scope.several
-        ids = range(first, first + stored)
-        replies = [protocol.encode_done(protocol.encode_id(id, several), command.eol) for id in ids]
-        self._connection.write(b"".join(replies))
-        self._refuse(topic, len(bodies) - stored, command.eol)
-
-    def _refuse(self, topic: Topic, count: int, eol: bytes) -> None:
-        if count:
-            failure = protocol.encode_failure(topic.full_error(), eol)
-            while count > 0:
-                self._connection.write(failure * min(count, 1000))
-                count -= 1000
+        scope = self._scope
+        publish_counted(scope.topic(), command, several=scope.several, write=self._connection.write)
 
     # --- taking
 
@@ -241,18 +222,35 @@ class Session:
         self._refuse_while_streaming()
         group = self._scope.group()
         consumer = self._scope.consumer(group) if command.leased else None
-        wanted = command.count
-        batch = self._waiting.take_or_wait(group, wanted, command.seconds, leased=command.leased)
-        while batch is not None:
-            self._outgoing.send(group, batch, command.eol, consumer)
-            wanted -= batch.count
-            batch = None
-            if wanted:
-                self._connection.flush()
-                self._connection.pause()
-                batch = self._waiting.take(group, wanted, leased=command.leased)
-        if command.counted or wanted == command.count:
-            self._connection.write(protocol.encode_end(command.eol))
+        eol = command.eol
+        batch = self._waiting.take(group, command.count, leased=command.leased)
+        sent = 0
+        if batch is not None:
+            sent = self._hand_over(group, batch, eol, consumer)
+        elif command.seconds != 0:
+            sent = self._waiting.wait(
+                group, command.seconds, lambda batch: self._hand_over(group, batch, eol, consumer, soon=True)
+            )
+        while 0 < sent < command.count:
+            self._connection.flush()
+            self._connection.pause()
+            if consumer is not None and not group.may_lease:
+                break  # the list ends here
+            batch = self._waiting.take(group, command.count - sent, leased=command.leased)
+            if batch is None:
+                break
+            sent += self._hand_over(group, batch, eol, consumer)
+        if command.counted or not sent:
+            self._connection.write(protocol.encode_end(eol))
+
+    def _hand_over(
+        self, group: Group, batch: Batch, eol: bytes, consumer: Consumer | None, *, soon: bool = False
+    ) -> int:
+        """Send messages, for good or leased by this consumer; how many."""
+        if consumer is not None:
+            group.lease(consumer, batch)
+        self._outgoing.send(group, batch, eol, consumer, soon=soon)
+        return batch.count
 
     def _stream_messages(self, command: protocol.Stream) -> None:
         self._typed_eol = command.eol
@@ -272,8 +270,14 @@ class Session:
     # --- leases
 
     def _acknowledge(self, command: protocol.Acknowledge) -> None:
-        group = self._scope.group()
-        gone = group.acknowledge(self._scope.consumer(group), command.ids)
+        held = self._scope.held()
+        self._settle_all(command, held[0].acknowledge(held[1], command.ids) if held else command.ids)
+
+    def _release(self, command: protocol.Release) -> None:
+        held = self._scope.held()
+        self._settle_all(command, held[0].release(held[1], command.ids) if held else command.ids)
+
+    def _settle_all(self, command: protocol.Acknowledge | protocol.Release, gone: Sequence[int]) -> None:
         if gone:
             self._typed_eol = command.eol
             self._connection.write(protocol.encode_ids_gone(gone, self._scope.several, command.eol))
@@ -281,19 +285,19 @@ class Session:
             self._done(b"%d" % len(command.ids), command.eol)
 
     def _give_back(self, command: protocol.GiveBack) -> None:
-        group = self._scope.group()
-        self._settle(command, group.return_lease(self._scope.consumer(group), command.id, command.seconds))
+        held = self._scope.held()
+        self._settle(command, held is not None and held[0].return_lease(held[1], command.id, command.seconds))
 
     def _extend(self, command: protocol.Extend) -> None:
-        group = self._scope.group()
-        self._settle(command, group.extend(self._scope.consumer(group), command.id, command.seconds))
+        held = self._scope.held()
+        self._settle(command, held is not None and held[0].extend(held[1], command.id, command.seconds))
 
     def _bury(self, command: protocol.DeadLetter) -> None:
-        if self._scope.topic().is_dead_letters:
+        if self._scope.topic_name.endswith(DEAD_LETTERS):
             raise ArgumentError("these are dead letters already; a1 ends it, n1 gives it back")
-        group = self._scope.group()
+        held = self._scope.held()
         why = command.why.decode(errors="replace") or "no reason was given"
-        self._settle(command, group.bury(self._scope.consumer(group), command.id, why))
+        self._settle(command, held is not None and held[0].bury(held[1], command.id, why))
 
     def _settle(self, command: protocol.GiveBack | protocol.Extend | protocol.DeadLetter, was_leased: bool) -> None:
         if was_leased:
@@ -375,6 +379,7 @@ class Session:
         protocol.Wait: _wait,
         protocol.Acknowledge: _acknowledge,
         protocol.GiveBack: _give_back,
+        protocol.Release: _release,
         protocol.Extend: _extend,
         protocol.DeadLetter: _bury,
         protocol.Stream: _stream_messages,

@@ -54,9 +54,12 @@ class Stream:
                 self._group.lease(self._consumer, batch)
             self._connection.wake()
 
-    def forget(self) -> None:
-        """Called by the group: it was moved."""
+    def forget(self, partition: int | None) -> bool:
+        """Called by the group: it was moved, in this partition or (None) in all."""
+        if self._inbox is None or partition not in (None, self._inbox.partition):
+            return False
         self._inbox = None
+        return True
 
     def ask(self) -> None:
         """Wait for as much as there is credit for."""

@@ -30,6 +30,9 @@ DEFAULT_GROUP = "default"
 DEAD_LETTERS = ".dlq"
 """What the name of a topic's dead letters ends in."""
 
+TELL_SECONDS = 1.0
+"""How often the log tells of dead letters, of which there may be a million at once."""
+
 DELAYED_BYTES = 200
 """What a delayed message costs beyond its own bytes."""
 
@@ -88,6 +91,9 @@ class Topic:
         self._delayed: list[tuple[float, int, _Delayed]] = []  # a heap by time
         self._next: Entry | None = None
         self._numbers = counting()
+        self._dead_count = 0  # of which nothing was logged yet
+        self._dead_reason = ""
+        self._telling = False
 
     # --- publishing
 
@@ -134,8 +140,8 @@ class Topic:
             f"no room within {self._memory.max_bytes} bytes, the server's --max-memory; consume, or raise it"
         )
 
-    def _append(self, partition: int, data: bytes, count: int, kind: type[Batch]) -> int:
-        stored = self.partitions[partition].append(data, count, kind)
+    def _append(self, partition: int, data: bytes, count: int, kind: type[Batch], *, always: bool = False) -> int:
+        stored = self.partitions[partition].append(data, count, kind, always=always)
         self.published_count += stored
         for group in self.groups.values():
             if group.waiting:
@@ -177,7 +183,7 @@ class Topic:
             delayed = heapq.heappop(self._delayed)[2]
             self._memory.held_bytes -= len(delayed.data) + DELAYED_BYTES
             message_id = delayed.partition << PARTITION_SHIFT | self.partitions[delayed.partition].end_offset
-            self._append(delayed.partition, delayed.data, 1, delayed.kind)  # where there was room, there still is
+            self._append(delayed.partition, delayed.data, 1, delayed.kind, always=True)
             if delayed.id is not None and delayed.id in self._recent:
                 self._recent.remember(delayed.id, message_id)
         if self._delayed:
@@ -240,20 +246,23 @@ class Topic:
                 ("dead.attempts", b"%d" % batch.attempt),
             )
             topic.take_in(pack_counted(message.body, message.key, headers), message.key)
-        facts = {"topic": self.name, "group": group.name, "messages": batch.count, "reason": reason}
-        log.warning("dead letters", extra=facts)
+        self._dead_count += batch.count
+        self._dead_reason = reason
+        if not self._telling:
+            self._tell_dead()
+
+    def _tell_dead(self) -> None:
+        """Log how many died since the last time, at once for the first, and then once in a while."""
+        self._telling = self._dead_count > 0
+        if self._telling:
+            facts = {"topic": self.name, "messages": self._dead_count, "last_reason": self._dead_reason}
+            log.warning("dead letters", extra=facts)
+            self._dead_count = 0
+            self._agenda.at(self._agenda.clock() + TELL_SECONDS, self._tell_dead)
 
     def take_in(self, data: bytes, key: bytes | None) -> None:
-        """Store a counted message that another topic gives up, whether there is room or not."""
-        memory = self._memory
-        limit = memory.max_bytes
-        memory.make_room(len(data))
-        memory.max_bytes = max(limit, limit - memory.room_bytes + len(data))
-        try:
-            stored = self._append(self._choose_partition(key), data, 1, CountedBatch)
-            assert stored
-        finally:
-            memory.max_bytes = limit
+        """Store a counted message that another topic gives up; it is not lost for want of room."""
+        self._append(self._choose_partition(key), data, 1, CountedBatch, always=True)
 
     # --- what is there
 

@@ -5,10 +5,13 @@ Executes no commands and knows no wire format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gstream.batch import Batch
 from gstream.connection import Connection
 from gstream.errors import DrainError
-from gstream.group import Group, Mailbox
+from gstream.group import Group
+from gstream.mailbox import Mailbox
 from gstream.outgoing import CHUNK_BYTES
 
 __all__ = ["TURN_MESSAGES", "Waiting"]
@@ -40,24 +43,44 @@ class Waiting:
             group.check_leases()
         return group.take(min(wanted, TURN_MESSAGES), CHUNK_BYTES)
 
-    def take_or_wait(self, group: Group, wanted: int, seconds: float | None, *, leased: bool) -> Batch | None:
-        """What is there, or the first message that comes within so many seconds (None: for ever).
+    def wait(self, group: Group, seconds: float | None, send: Callable[[Batch], object]) -> int:
+        """Wait up to so many seconds (None: for ever) for a message; how many were sent, one or none.
 
-        None when none came, or when the client ended the waiting. Raises FullError as :meth:`take` does, DrainError
-        when it was told to go before the time was over, and ClientGone.
+        send: leases and encodes a message and queues it for the client, without waiting; from any greenlet.
+
+        Raises DrainError when it was told to go before the time was over, and ClientGone.
         """
-        batch = self.take(group, wanted, leased=leased)
-        if batch is not None or seconds == 0:
-            return batch
         self._connection.flush()  # what came before is answered now, which may take its time
+        desk = _Desk(send)
         if not self.draining:
-            mailbox = self._mailbox = Mailbox()
+            self._mailbox = desk
             try:
                 # A bounded wait goes on after the client has closed its sending side (echo w5 | nc -N); another ends.
-                with self._connection.watching(lambda: mailbox.put(None), stop_at_end=seconds is None):
-                    batch = group.wait(mailbox, seconds)
+                with self._connection.watching(lambda: desk.put(None), stop_at_end=seconds is None):
+                    batch = group.wait(desk, seconds)
             finally:
                 self._mailbox = None
-        if batch is None and self.draining:
+            if batch is not None:  # it came before the waiting began
+                desk.put(batch)
+        if not desk.sent and self.draining:
             raise DrainError("the server is stopping")
-        return batch
+        return desk.sent
+
+
+class _Desk(Mailbox):
+    """The mailbox of a client: what is put into it is sent at once, within the turn of whoever published it.
+
+    So a message is written before its consumer's greenlet has woken up: a fifth of the time that it takes to arrive.
+    For the group the box stays empty; what was sent and does not arrive comes back as all that does.
+    """
+
+    def __init__(self, send: Callable[[Batch], object]) -> None:
+        super().__init__()
+        self._send = send
+        self.sent = 0
+
+    def put(self, batch: Batch | None) -> None:  # type: ignore[override]  # nobody waits for room in it
+        if batch is not None:
+            self.sent = batch.count
+            self._send(batch)
+        super().put(None)

@@ -32,6 +32,7 @@ __all__ = [
     "Publish",
     "PublishCounted",
     "Quit",
+    "Release",
     "Seek",
     "Stream",
     "Wait",
@@ -125,6 +126,14 @@ class GiveBack:
 
     id: int
     seconds: float
+    eol: bytes
+
+
+@dataclass(slots=True)
+class Release:
+    """``o``: these messages were not touched; they go back, and that was no attempt."""
+
+    ids: Sequence[int]
     eol: bytes
 
 
@@ -253,6 +262,7 @@ Command: TypeAlias = (
     | Wait
     | Acknowledge
     | GiveBack
+    | Release
     | Extend
     | DeadLetter
     | Stream

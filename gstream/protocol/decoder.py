@@ -106,7 +106,7 @@ class Decoder:
             if not line or line[0] in _NOT_ALONE or line[-1] == _CR:
                 return None
             command = self._line(line, LF)
-            if type(command) is BodyFollows:
+            if isinstance(command, BodyFollows):
                 return None
             commands.append(command)
         return commands

@@ -137,8 +137,10 @@ class MemoryLog:
         """Of all messages that are kept."""
         return self._end_place - self._segments[0].place
 
-    def append(self, data: bytes, count: int, kind: type[Batch] = Batch) -> int:
+    def append(self, data: bytes, count: int, kind: type[Batch] = Batch, *, always: bool = False) -> int:
         """Store messages, given as a batch of that kind keeps them, as many of them as there is room for.
+
+        always: store all of them; they were counted against the budget before.
 
         Returns how many messages were stored: ``count``, or fewer when the budget does not last; what is stored
         are always the first ones.
@@ -148,7 +150,7 @@ class MemoryLog:
         if memory.stored_bytes + memory.held_bytes + size > memory.max_bytes:
             memory.make_room(size)
             room = memory.room_bytes
-            if size > room:
+            if size > room and not always:
                 count, size = kind.find_fitting(data, 0, max(0, room))
                 if size > room:
                     return 0
@@ -207,6 +209,7 @@ class MemoryLog:
         segment, position, offset = self._find(offset)
         cursor = Cursor(self, segment)
         cursor.move(segment, position, offset)
+        cursor.place = -_NEVER  # nowhere: it is none of those for which messages are kept
         found = []
         while max_messages > 0 and max_bytes > 0 and (batch := cursor.read(max_messages, max_bytes)):
             found.append(batch)

@@ -273,7 +273,7 @@ def test_unix_client_gets_its_replies_on_close(path: str) -> None:
 
 
 def backlog(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.backlog)
+    return server.call(lambda service: service.broker.topic().group().backlog)
 
 
 def count_sessions(server: ServerThread) -> int:

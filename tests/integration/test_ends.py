@@ -150,11 +150,11 @@ def publish(server: ServerThread, count: int, body: bytes = b"x") -> None:
 
 
 def backlog(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.backlog)
+    return server.call(lambda service: service.broker.topic().group().backlog)
 
 
 def count_waiting(server: ServerThread) -> int:
-    return server.call(lambda service: len(service.broker.topic().group.waiting))
+    return server.call(lambda service: len(service.broker.topic().group().waiting))
 
 
 def wait_until_nobody_is_there(server: ServerThread) -> None:

@@ -134,4 +134,4 @@ def test_1000_waiting_consumers_are_each_woken_once_and_in_turn() -> None:
 
 
 def count_waiting(service: object) -> int:
-    return len(service.broker.topic().group.waiting)  # type: ignore[attr-defined]
+    return len(service.broker.topic().group().waiting)  # type: ignore[attr-defined]

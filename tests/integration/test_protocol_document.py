@@ -11,11 +11,14 @@ import pytest
 
 from gstream.config import load_config
 from gstream.protocol import BANNER
+from gstream.service import Service
 from gstream.testing import ServerThread, Session, wait_until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 BLOCK = re.compile(r"^```session(?P<options>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 STEP = re.compile(r"(?P<who>[A-Z]?)(?P<direction>[<>]) ?(?P<text>.*)")
+STAYS = re.compile(r"(?:[wr](?:[1-9][0-9]*(?: [0-9]+)?)?|s(?:[1-9][0-9]*)?)(?:\\r)?")
+"""Commands that may go on after they were read."""
 ESCAPES = {"r": b"\r", "n": b"\n", "0": b"\0", "\\": b"\\"}
 
 
@@ -61,17 +64,22 @@ def test_the_document_has_sessions() -> None:
 
 @pytest.mark.parametrize("play", PLAYS, ids=lambda play: f"line-{play.line}")
 def test_session(play: Play) -> None:
-    settings = load_config(play.options, {}).config
+    loaded = load_config(play.options, {})
+    settings = {name: getattr(loaded.config, name) for name, source in loaded.sources.items() if source == "flag"}
     about_banner = to_bytes(play.steps[0]["text"]) in BANNER
-    with ServerThread(
-        max_message_bytes=settings.max_message_bytes, max_memory_bytes=settings.max_memory_bytes
-    ) as server:
+    with ServerThread(**settings) as server:
         clients: dict[str, Session] = {}
         try:
             for step in play.steps:
-                if step["who"] not in clients:
-                    clients[step["who"]] = Session(server, banner=b"" if about_banner else BANNER)
-                act(server, clients[step["who"]], step["direction"], step["text"])
+                who = step["who"]
+                if who not in clients:
+                    clients[who] = Session(server, banner=b"" if about_banner else BANNER)
+                if step["text"] == "(closes)":
+                    with clients.pop(who) as client:
+                        client.expect_closed()
+                    wait_until(lambda: server.call(count_connections) == len(clients), "it has given back what it had")
+                else:
+                    act(server, clients[who], step["direction"], step["text"])
         finally:
             for client in clients.values():
                 client.close()
@@ -80,22 +88,22 @@ def test_session(play: Play) -> None:
 def act(server: ServerThread, client: Session, direction: str, text: str) -> None:
     if text == "(half-closes)":
         client.half_close()
-    elif text == "(closes)":
-        client.expect_closed()
     elif text == "(nothing)":
         client.expect_nothing()
     elif direction == ">":
-        before = count_waiting(server)
+        before = server.call(read_counters)
         client.send(to_bytes(text))
-        if text.startswith("w5"):  # the order in which clients begin to wait is part of the session
-            wait_until(lambda: count_waiting(server) > before or backlog(server) == 0, f"{text} is executed")
+        if STAYS.fullmatch(text):  # the order in which clients begin to wait is part of the session
+            wait_until(lambda: server.call(read_counters) != before, f"{text} is executed")
     else:
         client.expect(to_bytes(text))
 
 
-def count_waiting(server: ServerThread) -> int:
-    return server.call(lambda service: len(service.broker.topic().group.waiting))
+def count_connections(service: Service) -> int:
+    return service.connection_count
 
 
-def backlog(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.backlog)
+def read_counters(service: Service) -> list[tuple[int, ...]]:
+    """What changes when somebody begins to wait or to stream, or gets something."""
+    groups = [group for topic in service.broker.topics.values() for group in topic.groups.values()]
+    return [(len(group.waiting), group.consumer_count, group.taken_count) for group in groups]

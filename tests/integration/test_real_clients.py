@@ -258,8 +258,8 @@ def test_byte_255_typed_in_telnet_is_one(server: ServerThread, telnet: Start) ->
 
 
 def count_waiting(server: ServerThread) -> int:
-    return server.call(lambda service: len(service.broker.topic().group.waiting))
+    return server.call(lambda service: len(service.broker.topic().group().waiting))
 
 
 def backlog(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.backlog)
+    return server.call(lambda service: service.broker.topic().group().backlog)

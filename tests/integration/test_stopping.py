@@ -74,15 +74,19 @@ def test_unix_client_is_told(tmp_path: object) -> None:
         assert process.wait() == 0
 
 
-@pytest.mark.parametrize("command", [b"w60\n", b"w\n", b"w60 5\n", b"w60\r\n"], ids=["w60", "w", "w60 5", "CRLF"])
+@pytest.mark.parametrize(
+    "command",
+    [b"w60\n", b"w\n", b"w60 5\n", b"w60\r\n", b"r60\n", b"r\n"],
+    ids=["w60", "w", "w60 5", "CRLF", "r60", "r"],
+)
 def test_waiting_ends_at_once(process: ServerProcess, command: bytes) -> None:
-    eol = command.lstrip(b"w60 5")
+    eol = command.lstrip(b"wr60 5")
     with Session(process) as waiter:
         waiter.send(b"zready\n" + command)
         waiter.expect(b"+ ready\n")
         started = time.monotonic()
         process.process.send_signal(signal.SIGTERM)
-        assert waiter.read_all() == b"." + eol + NOTICE + eol
+        assert waiter.read_all() == b"- drain the server is stopping" + eol + NOTICE + eol
         assert time.monotonic() - started < MARGIN_SECONDS
     assert process.wait() == 0
 

@@ -276,7 +276,7 @@ def publish(server: ServerThread, count: int) -> list[bytes]:
 
 def take_all(server: ServerThread) -> list[bytes]:
     def lines(session: Session) -> Iterator[bytes]:
-        count = server.call(lambda service: service.broker.topic().group.backlog)
+        count = server.call(lambda service: service.broker.topic().group().backlog)
         session.send(b"c\n" * (count + 1) + b"zend of messages\n")
         return iter(session.read_line, b"+ end of messages\n")
 
@@ -295,12 +295,12 @@ def wait_until_all_are_gone(server: ServerThread, but: int = 0) -> None:
 
 
 def count_waiting(server: ServerThread) -> int:
-    return server.call(lambda service: len(service.broker.topic().group.waiting))
+    return server.call(lambda service: len(service.broker.topic().group().waiting))
 
 
 def taken_count(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.taken_count)
+    return server.call(lambda service: service.broker.topic().group().taken_count)
 
 
 def returned_count(server: ServerThread) -> int:
-    return server.call(lambda service: service.broker.topic().group.returned_count)
+    return server.call(lambda service: service.broker.topic().group().returned_count)

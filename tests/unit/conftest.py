@@ -12,21 +12,43 @@ import gevent
 import pytest
 
 from gstream import protocol
-from gstream.batch import pack
+from gstream.agenda import Agenda
+from gstream.batch import Batch, pack
 from gstream.broker import Broker
 from gstream.connection import ClientGone
-from gstream.server import Session, SessionSettings
+from gstream.group import Group
+from gstream.session import Session, SessionSettings
 from gstream.storage.memory import Memory
+from gstream.topic import TopicSettings
 
-LETTERS = {protocol.Quit: "q", protocol.Ping: "z", protocol.Help: "h", protocol.Wait: "w"}
+LETTERS = {
+    protocol.Quit: "q",
+    protocol.ChooseTopic: "t",
+    protocol.ChooseGroup: "g",
+    protocol.Acknowledge: "a",
+    protocol.GiveBack: "n",
+    protocol.Release: "o",
+    protocol.Extend: "e",
+    protocol.DeadLetter: "d",
+    protocol.Stream: "s",
+    protocol.Seek: "f",
+    protocol.Peek: "v",
+    protocol.ForgetGroup: "x",
+    protocol.ListTopics: "l",
+    protocol.Info: "i",
+    protocol.Counted: "b",
+    protocol.Ping: "z",
+    protocol.Help: "h",
+}
 
 
 @dataclass
 class Decoded:
     """What a decoder made of some bytes.
 
-    commands: ("p", body, eol), ("c", eol), ("q", eol), ("z", token, eol), ("h", eol),
-    ("w", seconds, count, counted, eol), ("-", code, eol) and ("foreign", name).
+    commands: ("p", body, eol), ("P", body, key, delay_seconds, id, eol), ("c", eol),
+    ("w" or "r", seconds, count, counted, eol), ("-", code, eol), ("foreign", name), and for every other command its
+    letter and its fields, as in ("z", token, eol).
     answers: to a telnet client, joined; where they lie between the commands depends on how the bytes are cut.
     """
 
@@ -49,6 +71,12 @@ def flatten(command: protocol.Command) -> Iterator[tuple[Any, ...]]:
             for line in lines:
                 assert line[:1] == b"p", "each is packed"
                 yield "p", line[1:], eol
+        case protocol.PublishCounted(bodies, key, delay_seconds, id, eol):
+            assert bodies
+            assert len(bodies) == 1 or (key, delay_seconds, id) == (None, 0.0, None), "one with fields is on its own"
+            yield from (("P", body, key, delay_seconds, id, eol) for body in bodies)
+        case protocol.Wait(seconds, count, counted, leased, eol):
+            yield "r" if leased else "w", seconds, count, counted, eol
         case protocol.Consume(count, eol):
             assert count > 0
             yield from [("c", eol)] * count
@@ -78,6 +106,106 @@ def decode() -> Decode:
         return decoded
 
     return decode
+
+
+@pytest.fixture(scope="session")
+def expect_commands(decode: Decode) -> Callable[..., None]:
+    """``expect_commands(data, commands)``: data are these commands, however they are cut and whatever stands around."""
+
+    def expect_commands(data: bytes, commands: list[tuple[Any, ...]], max_message_bytes: int = 1 << 20) -> None:
+        bytewise = [data[at : at + 1] for at in range(len(data))]
+        assert decode([data], max_message_bytes).commands == commands
+        assert decode(bytewise, max_message_bytes).commands == commands
+        assert decode([b"c\n", *bytewise], max_message_bytes).commands == [("c", b"\n"), *commands]
+        for at in range(len(data) + 1):
+            pieces = [data[:at], data[at : at + 1], data[at + 1 :]]
+            assert decode([data[:at], data[at:]], max_message_bytes).commands == commands, at
+            assert decode([b"c\n" + data[:at], data[at:]], max_message_bytes).commands == [("c", b"\n"), *commands], at
+            assert decode(pieces, max_message_bytes).commands == commands, at
+        following = [("p", b"1", b"\r\n"), ("z", b"", b"\n")]
+        if data.endswith(b"\n"):
+            assert decode([data + b"p1\r\nz\n"], max_message_bytes).commands == [*commands, *following]
+
+    return expect_commands
+
+
+class FakeTime:
+    """An agenda whose time passes when a test says so. It begins at a time that is no round number."""
+
+    def __init__(self):
+        self.now = 1_000_000.5
+        self.clock = lambda: self.now
+        self.agenda = Agenda(self.clock)
+
+    def run(self):
+        """Do what is due."""
+        while self.agenda.run_next() == 0.0:
+            pass
+
+    def sleep(self, seconds):
+        """Let time pass, and do what is due then; what waits for others a little, too."""
+        self.now += seconds
+        self.run()
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    return FakeTime()
+
+
+class Grounds:
+    """A group over a memory log for each partition, without a topic.
+
+    buried: what became a dead letter, with the reason.
+    """
+
+    def __init__(self, partitions=1, max_bytes=1 << 20, retain_bytes=0, lease_seconds=10.0, max_attempts=3):
+        self.time = FakeTime()
+        self.memory = Memory(max_bytes, retain_bytes, self.time.clock)
+        self.logs = [self.memory.open_log(number) for number in range(partitions)]
+        self.log = self.logs[0]
+        self.buried = []
+        self.group = self.make_group(lease_seconds, max_attempts)
+
+    def make_group(self, lease_seconds=10.0, max_attempts=3):
+        return Group(
+            "default",
+            self.logs,
+            self.time.agenda,
+            lease_seconds=lease_seconds,
+            max_attempts=max_attempts,
+            bury=lambda _group, batch, reason: self.buried.append((batch.bodies(), reason)),
+        )
+
+    def publish(self, *bodies, partition=0):
+        assert self.logs[partition].append(pack(*bodies), len(bodies), Batch) == len(bodies)
+        self.group.wake()
+
+    def take(self, max_messages=1000, max_bytes=1 << 20):
+        """The bodies of the next messages, or None."""
+        batch = self.group.take(max_messages, max_bytes)
+        return None if batch is None else batch.bodies()
+
+    def take_all(self):
+        """Every body there is, in the order in which they come, with its attempt."""
+        taken = []
+        while batch := self.group.take(1 << 20, 1 << 30):
+            taken += [(body, batch.attempt) for body in batch.bodies()]
+        return taken
+
+
+@pytest.fixture
+def make_grounds() -> type[Grounds]:
+    """``make_grounds(partitions, max_bytes, retain_bytes, lease_seconds, max_attempts)``."""
+    return Grounds
+
+
+@pytest.fixture
+def grounds() -> Grounds:
+    return Grounds()
 
 
 class FakeConnection:
@@ -147,6 +275,10 @@ class FakeConnection:
     def write(self, data):
         self.written += data
 
+    def write_soon(self, data):
+        self.written += data
+        self.flushes_soon = True
+
     @property
     def is_gone(self):
         return self.takes is not None and len(self.written) > self.takes
@@ -172,8 +304,18 @@ class FakeConnection:
 class Surroundings:
     """What sessions need around them."""
 
-    def __init__(self, max_memory_bytes=1 << 30, max_message_bytes=1 << 20):
-        self.broker = Broker(Memory(max_memory_bytes))
+    def __init__(
+        self,
+        max_memory_bytes=1 << 30,
+        max_message_bytes=1 << 20,
+        retain_bytes=0,
+        max_topics=100,
+        max_groups=100,
+        **topics,
+    ):
+        self.time = FakeTime()
+        self.memory = Memory(max_memory_bytes, retain_bytes, self.time.clock)
+        self.broker = Broker(self.memory, self.time.agenda, TopicSettings(**topics), max_topics, max_groups)
         self.settings = SessionSettings(self.broker, max_message_bytes, max_connections=10)
         self.topic = self.broker.topic()
         self.numbers = 0
@@ -203,7 +345,7 @@ class Surroundings:
     def left(self):
         """What is still in the queue."""
         bodies = []
-        while batch := self.topic.group.take(1 << 20, 1 << 30):
+        while batch := self.topic.group().take(1 << 20, 1 << 30):
             bodies += batch.bodies()
         return bodies
 

@@ -29,6 +29,10 @@ def test_codes_are_single_stable_words():
         "ArgumentError": "args",
         "TooBigError": "toobig",
         "FullError": "full",
+        "UnknownNameError": "name",
+        "GoneError": "gone",
+        "BusyError": "busy",
+        "DrainError": "drain",
         "InternalError": "internal",
     }
 

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gstream.agenda import Agenda
 from gstream.batch import pack
+from gstream.consumer import Consumer
 from gstream.group import Group
 from gstream.inflight import Delivery, InFlight
 from gstream.storage.memory import Memory
@@ -13,18 +15,26 @@ from gstream.storage.memory import Memory
 def fill(*bodies):
     """A group that has these messages before it."""
     log = Memory(1 << 20).open_log()
-    group = Group(log)
+    group = Group("default", [log], Agenda(lambda: 100.0), lease_seconds=10.0, max_attempts=3, bury=bury)
     log.append(pack(*bodies), len(bodies))
     return group
 
 
-def deliver(group, start, count, eol=b"\n", *, with_ends=False):
+def bury(_group, batch, reason):
+    pytest.fail(f"{batch!r} is dead: {reason}")
+
+
+def deliver(group, start, count, eol=b"\n", *, with_ends=False, consumer=None):
     """What a session does with the next messages."""
     batch = group.take(count, 1 << 20)
     bodies = list(batch.bodies())
     reply = b"".join(body + eol for body in bodies)
     ends = [len(b"".join(body + eol for body in bodies[: at + 1])) for at in range(len(bodies))]
-    return Delivery(start, reply, batch, group, ends if with_ends else None)
+    if consumer is not None:
+        group.lease(consumer, batch)
+    else:
+        group.acknowledged_count += batch.count
+    return Delivery(start, reply, batch, group, consumer, ends if with_ends else None, group.seeks[0])
 
 
 def left(group):
@@ -72,7 +82,7 @@ def test_counted_messages_are_measured_by_their_ends():
     group = fill(b"a\r", b"b")
     batch = group.take(2, 100)
     reply = b"$ 0 1 2\na\r\n= 1 1 b\n"
-    delivery = Delivery(0, reply, batch, group, [11, 19])
+    delivery = Delivery(0, reply, batch, group, ends=[11, 19])
     assert [delivery.arrived(place) for place in (0, 8, 10, 11, 18, 19)] == [0, 0, 0, 1, 1, 2]
 
 
@@ -158,3 +168,61 @@ def test_what_arrived_and_what_goes_back_is_everything_once(bodies, counts, eol,
     expected = [body for body, end in zip(bodies, ends, strict=True) if end > arrived]
     assert in_flight.give_back(arrived) == len(expected)
     assert left(group) == expected
+
+
+def memory_of(group):
+    return group._memory
+
+
+def test_what_goes_back_was_neither_taken_nor_acknowledged():
+    group = fill(b"a", b"b", b"c")
+    in_flight = InFlight()
+    in_flight.add(deliver(group, 0, 3))
+    assert (group.taken_count, group.acknowledged_count, group.returned_count) == (3, 3, 0)
+    in_flight.give_back(2)
+    assert (group.taken_count, group.acknowledged_count, group.returned_count) == (1, 1, 2)
+
+
+def test_leased_messages_that_never_arrived_were_no_attempt():
+    group = fill(b"a", b"b", b"c")
+    consumer = Consumer(memory_of(group))
+    in_flight = InFlight()
+    in_flight.add(deliver(group, 0, 3, consumer=consumer))
+    assert in_flight.give_back(2) == 2
+    assert len(consumer) == 1, "what arrived stays leased"
+    batch = group.take(10, 100)
+    assert (batch.offset, batch.count, batch.attempt) == (1, 2, 1)
+    assert group.acknowledge(consumer, [0]) == []
+    assert memory_of(group).held_bytes == 0
+
+
+def test_what_was_leased_and_is_done_does_not_go_back():
+    group = fill(b"a", b"b", b"c")
+    consumer = Consumer(memory_of(group))
+    in_flight = InFlight()
+    in_flight.add(deliver(group, 0, 3, consumer=consumer))
+    group.acknowledge(consumer, [1])
+    assert in_flight.give_back(0) == 2
+    assert left(group) == [b"a", b"c"]
+    assert memory_of(group).held_bytes == 0
+
+
+@pytest.mark.parametrize("leased", [False, True])
+def test_nothing_goes_back_to_a_group_that_was_moved(leased):
+    group = fill(b"a", b"b")
+    consumer = Consumer(memory_of(group)) if leased else None
+    in_flight = InFlight()
+    in_flight.add(deliver(group, 0, 2, consumer=consumer))
+    group.seek(lambda log: log.end_offset)
+    assert in_flight.give_back(0) == 0
+    assert left(group) == []
+    assert memory_of(group).held_bytes == 0
+
+
+def test_nothing_goes_back_to_a_group_that_was_removed():
+    group = fill(b"a", b"b")
+    in_flight = InFlight()
+    in_flight.add(deliver(group, 0, 2))
+    group.close()
+    assert in_flight.give_back(0) == 0
+    assert memory_of(group).held_bytes == 0

@@ -46,6 +46,8 @@ UNDERSTOOD = {
     "a281474976710655": ("a", [LAST_OFFSET]),
     "a1:17": ("a", [at(1, 17)]),
     "a0:17 17": ("a", [17, 17]),
+    "o17": ("o", [17]),
+    "o0:17 1:17 3": ("o", [17, at(1, 17), 3]),
     "a17 32767:281474976710655 3": ("a", [17, at(32767, LAST_OFFSET), 3]),
     "n17": ("n", 17, 0.0),
     "n1:17": ("n", at(1, 17), 0.0),
@@ -165,6 +167,7 @@ TAKES = {
     "w": "w takes [seconds[ n]], as in w5 or w0.5 100",
     "r": "r takes [seconds[ n]], as in r5 or r0.5 100",
     "a": "a takes id[ id...], as in a7 or a7 8",
+    "o": "o takes id[ id...], as in o7 or o7 8",
     "n": "n takes id[ seconds], as in n7 or n7 0.5",
     "e": "e takes id[ seconds], as in e7 or e7 60",
     "d": "d takes id[ why], as in d7 or d7 no such user",
@@ -194,7 +197,7 @@ def test_the_examples_are_understood(letter):
 def test_every_command_that_can_refuse_an_argument_says_what_it_takes():
     whole_lines, named, anything = "cqlh", "tgxi", "pz"
     assert sorted(TAKES) == sorted({*map(chr, COMMANDS)} - {*whole_lines, *named, *anything})
-    assert [chr(letter) for letter, row in COMMANDS.items() if row.takes] == [*"Pwranedsfvb"]
+    assert [chr(letter) for letter, row in COMMANDS.items() if row.takes] == [*"Pwranoedsfvb"]
 
 
 def test_a_name_that_cannot_be_is_told_what_can():

@@ -6,11 +6,13 @@ import logging
 import threading
 
 import pytest
+from gevent.event import Event
 
 from gstream.batch import pack
 from gstream.config import Config
 from gstream.errors import ConfigError, FullError
 from gstream.service import Service
+from gstream.testing import TIMEOUT_SECONDS
 
 
 @pytest.fixture
@@ -68,6 +70,20 @@ def test_stopping_with_nothing_left_says_so(caplog):
     caplog.set_level(logging.INFO, "gstream")
     service = Service(Config())
     service.broker.topic().publish(pack(b"a"), 1)
-    service.broker.topic().group.take(1, 0)
+    service.broker.topic().group().take(1, 0)
     service.stop()
     assert [record.getMessage() for record in caplog.records] == ["stopping", "stopped"]
+
+
+def test_something_on_the_agenda_that_fails_is_logged_and_what_comes_after_it_is_done(service, caplog):
+    def fail():
+        raise RuntimeError("a bug of this test")
+
+    done = Event()
+    service.agenda.at(service.agenda.clock(), fail)
+    service.agenda.at(service.agenda.clock(), done.set)
+    service._timekeeper.start()
+    assert done.wait(TIMEOUT_SECONDS)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "bug: something on the agenda failed"
+    assert record.exc_info[0] is RuntimeError

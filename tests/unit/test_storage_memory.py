@@ -37,7 +37,7 @@ def read_all(cursor, max_messages=1 << 20, max_bytes=1 << 30):
 
 def test_what_was_appended_is_read_in_order():
     log = Memory(PLENTY).open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     assert cursor.read(10, 100) is None
     assert publish(log, b"one", b"two") == 2
     assert publish(log, b"three") == 1
@@ -48,21 +48,20 @@ def test_what_was_appended_is_read_in_order():
     assert cursor.read(10, 100) is None
 
 
-def test_a_cursor_begins_at_the_end():
+def test_a_cursor_begins_at_the_oldest_message_that_is_kept():
     log = Memory(PLENTY).open_log()
     publish(log, b"before")
-    cursor = log.cursor()
-    assert (cursor.offset, cursor.lag) == (1, 0)
-    assert cursor.read(10, 100) is None
-    publish(log, b"after")
+    cursor = log.open_cursor()
+    assert (cursor.offset, cursor.lag) == (0, 1)
     batch = cursor.read(10, 100)
-    assert (batch.offset, batch.count, batch.data) == (1, 1, b"pafter\n")
+    assert (batch.offset, batch.count, batch.data) == (0, 1, b"pbefore\n")
+    assert cursor.read(10, 100) is None
 
 
 def test_logs_share_the_budget_and_nothing_else():
     memory = Memory(20)
     first, second = memory.open_log(), memory.open_log()
-    cursors = first.cursor(), second.cursor()
+    cursors = first.open_cursor(), second.open_cursor()
     assert publish(first, b"12345678") == 1
     assert publish(second, b"12345678") == 1
     assert memory.used_bytes == 20
@@ -77,7 +76,7 @@ def test_logs_share_the_budget_and_nothing_else():
 @pytest.mark.parametrize(("max_messages", "expected"), [(1, [b"a"]), (2, [b"a", b"bb"]), (3, [b"a", b"bb", b"ccc"])])
 def test_no_more_messages_than_asked_for(max_messages, expected):
     log = Memory(PLENTY).open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     publish(log, b"a", b"bb", b"ccc")
     assert list(cursor.read(max_messages, 100).bodies()) == expected
 
@@ -88,7 +87,7 @@ def test_no_more_messages_than_asked_for(max_messages, expected):
 def test_no_more_bytes_than_asked_for_but_always_one(max_bytes, count):
     memory = Memory(PLENTY)
     log = memory.open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     publish(log, b"a", b"bb", b"ccc")
     assert cursor.read(3, max_bytes).count == count
     assert cursor.lag == 3 - count
@@ -98,7 +97,7 @@ def test_no_more_bytes_than_asked_for_but_always_one(max_bytes, count):
 def test_of_what_does_not_fit_the_first_ones_are_stored():
     memory = Memory(12)
     log = memory.open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     assert publish(log, b"12", b"3456", b"7", b"") == 2
     assert memory.used_bytes == 10
     assert log.end_offset == 2
@@ -122,10 +121,10 @@ def test_the_budget_is_exact():
 def test_nothing_is_stored_beyond_an_exceeded_budget():
     memory = Memory(10)
     log = memory.open_log()
-    memory.used_bytes = 15  # messages were given back
+    memory.held_bytes = 15  # messages were given back
     assert publish(log, b"") == 0
     assert publish(log, b"", b"", b"") == 0
-    assert (memory.used_bytes, log.end_offset) == (15, 0)
+    assert (memory.used_bytes, memory.stored_bytes, log.end_offset) == (0, 0, 0)
 
 
 SIZES = {
@@ -148,7 +147,7 @@ def bursts(request):
 def test_a_cursor_goes_on_over_many_segments(bursts, max_messages):
     memory = Memory(PLENTY)
     log = memory.open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     for burst in bursts:
         assert publish(log, *burst) == len(burst)
     expected = [body for burst in bursts for body in burst]
@@ -160,7 +159,7 @@ def test_a_cursor_goes_on_over_many_segments(bursts, max_messages):
 def test_reading_and_appending_by_turns(bursts):
     memory = Memory(PLENTY)
     log = memory.open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
     read = []
     for burst in bursts:
         publish(log, *burst)
@@ -174,7 +173,7 @@ def test_reading_and_appending_by_turns(bursts):
 
 def test_two_cursors_read_the_same():
     log = Memory(PLENTY).open_log()
-    one, other = log.cursor(), log.cursor()
+    one, other = log.open_cursor(), log.open_cursor()
     publish(log, b"a", b"b")
     assert read_all(one) == read_all(other) == [b"a", b"b"]
 
@@ -209,7 +208,7 @@ def test_a_message_costs_little_more_than_its_bytes(burst):
 def test_what_every_cursor_has_read_is_freed(burst):
     def pass_through():
         log = Memory(PLENTY).open_log()
-        cursor = log.cursor()
+        cursor = log.open_cursor()
         for _ in range(100_000 // burst):  # 1.7 MB
             log.append(b"p123456789012345\n" * burst, burst)
             while cursor.read(burst, PLENTY):
@@ -223,7 +222,7 @@ def test_what_every_cursor_has_read_is_freed(burst):
 
 def test_a_backlog_is_freed_as_it_is_read():
     log = Memory(PLENTY).open_log()
-    cursor = log.cursor()
+    cursor = log.open_cursor()
 
     def fill_and_read_nine_tenths():
         for _ in range(1000):
@@ -245,7 +244,7 @@ class LogMachine(RuleBasedStateMachine):
         super().__init__()
         self.memory = Memory(self.MAX_BYTES)
         self.log = self.memory.open_log()
-        self.cursor = self.log.cursor()
+        self.cursor = self.log.open_cursor()
         self.unread = []
         self.numbers = 0
 

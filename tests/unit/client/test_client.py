@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gstream.client import MAX_COUNT
+from gstream.client.client import MAX_COUNT
+from gstream.client.message import Message
+from gstream.client.window import WINDOW_MESSAGES
 from gstream.errors import DisconnectedError, RefusedError
-from gstream.message import Message
-from gstream.window import WINDOW_MESSAGES
 
 END = b""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gstream.client.lease import SETTLING_BYTES
+from gstream.client.message import Message
 from gstream.errors import DisconnectedError, RefusedError
-from gstream.lease import SETTLING_BYTES
-from gstream.message import Message
 
 END = b""
 PING = (b"z\n", b"+ \n")

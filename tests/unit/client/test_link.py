@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gstream.client.link import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Backoff
 from gstream.errors import ClientError, DisconnectedError, RefusedError, ServerUnreachableError
-from gstream.link import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Backoff
 
 END = b""
 REFUSED = ConnectionRefusedError(111, "Connection refused")

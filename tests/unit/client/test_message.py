@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gstream.message import MAX_BODY_BYTES, Decoded, Message, decode_bodies, decode_messages
+from gstream.client.message import MAX_BODY_BYTES, Decoded, Message, decode_bodies, decode_messages
 
 CASES = [
     (b"", []),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gstream.client.message import Message
+from gstream.client.subscription import PING_SECONDS
 from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
-from gstream.message import Message
-from gstream.subscription import PING_SECONDS
 
 END = b""
 PING = (b"z\n", b"+ \n")
@@ -83,7 +83,7 @@ def test_what_is_not_done_is_given_back(connect, error):
         (b"s100\nz\n", b"+ \n" + lines(0)),
         (b"a0\n", b"+ 1\n" + lines(1, 2, 3)),
         (b"s0\n", lines(4) + b".\n"),
-        (b"n1\nn2\nn3\nn4\n", b"+ 1\n+ 2\n- gone 3\n+ 4\n"),
+        (b"n1\no2 3 4\n", b"+ 1\n- gone 3\n"),
         PING,
     )
 
@@ -104,7 +104,7 @@ def test_what_is_not_done_is_given_back(connect, error):
 
 
 def test_who_breaks_and_is_done_says_so(connect):
-    client, _ = connect((b"s100\nz\n", b"+ \n" + lines(0, 1)), (b"a0\n", b"+ 1\n"), STOP, (b"n1\n", b"+ 1\n"), PING)
+    client, _ = connect((b"s100\nz\n", b"+ \n" + lines(0, 1)), (b"a0\n", b"+ 1\n"), STOP, (b"o1\n", b"+ 1\n"), PING)
     with client.subscribe() as messages:
         for message in messages:
             messages.acknowledge(message)

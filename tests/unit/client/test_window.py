@@ -7,7 +7,7 @@ from math import inf, nan
 
 import pytest
 
-from gstream.window import WINDOW_BYTES, WINDOW_MESSAGES, encode_fields, encode_seconds, windows
+from gstream.client.window import WINDOW_BYTES, WINDOW_MESSAGES, encode_fields, encode_seconds, windows
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 
 import gstream
 from gstream.client import Client
+from gstream.client.message import MAX_BODY_BYTES
+from gstream.client.wire import CONNECT_SECONDS, LINE_BYTES
 from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
-from gstream.message import MAX_BODY_BYTES
-from gstream.wire import CONNECT_SECONDS, LINE_BYTES
 
 BANNER = b"pXXX -> publish content XXX\r\nc -> consume new content\r\nq -> close stream\r\n"
 READY = b"+ ready\n"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
 from gstream import protocol
 from gstream.protocol import BANNER, encode_help, encode_http_refusal
-from gstream.server import Session
+from gstream.session import Session
 
 UNKNOWN = b"- unknown no such command; h lists them"
+BUSY = b"- busy this connection streams; s0 ends it"
+DEAD_ALREADY = b"- args these are dead letters already; a1 ends it, n1 gives it back\n"
+SOUGHT = b"ok\r\nok\r\n= 0 1 1\n= 1 1 2\n.\n+ 0\n= 0 1 1\n= 1 1 2\n.\n+ 1\n+ 0\n+ 2\n+ 2\n.\n"
+COUNTED = b"ok\r\nok\r\n+ \n$ 0 1 1\na\n+ \n= 1 1 b\n- args b takes [0|1|2], as in b or b0\n"
 CONVERSATIONS = {
     "nothing": (b"", b""),
     "the tutorial": (b"pHere we go!\nc\nq\n", b"ok\r\nHere we go!\n"),
@@ -26,7 +31,7 @@ CONVERSATIONS = {
     "unknown": (b"connection: close\nquit\r\n\nz\n", UNKNOWN + b"\n" + UNKNOWN + b"\r\n+ \n"),
     "a bad argument": (
         b"wfive\nz\n",
-        b"- args w takes [seconds[ messages]], as in w5 or w0.5 100\n+ \n",
+        b"- args w takes [seconds[ n]], as in w5 or w0.5 100\n+ \n",
     ),
     "wait, not at all": (b"w0\nw0 5\r\n", b".\n.\r\n"),
     "wait, one": (b"pa\npb\nw0\nw\n", b"ok\r\nok\r\n= 0 1 a\n= 1 1 b\n"),
@@ -36,6 +41,31 @@ CONVERSATIONS = {
         b"pa\rb\np\0\np\nw0 9\r\n",
         b"ok\r\n" * 3 + b"$ 0 1 3\r\na\rb\r\n$ 1 1 1\r\n\0\r\n= 2 1 \r\n.\r\n",
     ),
+    "counted": (b"P3\na\nb\nP0\n\nP1\r\nx\r\nw0 9\n", b"+ 0\n+ 1\n+ 2\r\n$ 0 1 3\na\nb\n= 1 1 \n= 2 1 x\n.\n"),
+    "counted, plain": (b"P3\na\nb\nc\r\n", b"+ 0\na\nb\r\n"),
+    "once": (b"P1 id=7\na\nP1 id=7\nb\nP1\nc\nw0 9\n", b"+ 0\n+ 0\n+ 1\n= 0 1 a\n= 1 1 c\n.\n"),
+    "later": (b"P1 delay=9\na\nw0\n", b"+ delayed\n.\n"),
+    "topics": (b"ta\np1\nt\nc\nta\r\nc\n", b"+ a\nok\r\n+ default\n+ a\r\n1\n"),
+    "groups": (b"ga\np1\ngb\nc\ng\nc\nga\nc\n", b"+ a\nok\r\n+ b\n1\n+ default\n1\n+ a\n1\n"),
+    "lease": (b"p1\np2\nr0 2\na1 0\na0\nr0\n", b"ok\r\nok\r\n= 0 1 1\n= 1 1 2\n.\n+ 2\n- gone 0\n.\n"),
+    "gone": (b"a5 6\r\nn5\ne5 1\nd5 why\n", b"- gone 5 6\r\n- gone 5\n- gone 5\n- gone 5\n"),
+    "give back": (b"p1\nr\nn0\nr\n", b"ok\r\n= 0 1 1\n+ 0\n= 0 2 1\n"),
+    "extend": (b"p1\nr\ne0 60\ne0\na0\n", b"ok\r\n= 0 1 1\n+ 0\n+ 0\n+ 1\n"),
+    "dead": (
+        b"p1\nr\nd0 no such user\ntdefault.dlq\nr\nd0\na0\n",
+        b"ok\r\n= 0 1 1\n+ 0\n+ default.dlq\n= 0 1 1\n" + DEAD_ALREADY + b"+ 1\n",
+    ),
+    "busy": (
+        b"s\nc\nw0\nr0\nf$\nt\ng\nxa\ns0\np1\nc\n",
+        (BUSY + b"\n") * 7 + b".\nok\r\n1\n",
+    ),
+    "no stream to end": (b"s0\r\nz\n", b".\r\n+ \n"),
+    "seek": (b"p1\np2\nw0 2\nf0\nv2\nf-1\nf^\nf$\nf9\nv\n", SOUGHT),
+    "forget": (b"xa\nga\nxa\nxa\n", b"- name no such group\n+ a\n+ a\n- name no such group\n"),
+    "forget in a topic that is none": (b"tno\nxa\n", b"+ no\n- name no such topic\n"),
+    "look where nothing is": (b"tno\nv\nl\n", b"+ no\n.\ntopic.default 0\n.\n"),
+    "no such topic": (b"ino\r\n", b"- name no such topic\r\n"),
+    "counting": (b"pa\npb\nb\nw0\nb0\nw0\nbx\n", COUNTED),
     "telnet's Ctrl-C": (b"\xff\xf4\xff\xfd\x06pone \xff\xff\r\nc\r\n", b"\xff\xfc\x06ok\r\none \xff\r\n"),
     "HTTP": (b"GET /c HTTP/1.1\r\nHost: localhost\r\n\r\npHello\n", encode_http_refusal()),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\npHello\nz\n", b""),
@@ -156,3 +186,39 @@ def test_another_protocol_is_logged(server, caplog):
 
 def test_every_command_has_a_handler():
     assert set(Session.HANDLERS) == set(protocol.Command.__args__)
+
+
+def test_ids_name_their_partition_where_there_are_several(make_server):
+    server = make_server(partitions=3)
+    connection = server.run(b"P1\na\n", b"P1\nb\nr0 1\na0:0 0:5\nf1:0\nf$\nf7:0\n")
+    assert bytes(connection.written) == (
+        b"+ 0:0\n+ 1:0\n= 1:0 1 b\n.\n- gone 0:0 0:5\n+ 1:0\n+ 0:1 1:1 2:0\n"
+        b"- args there are only 3 partitions, counted from 0\n"
+    )
+
+
+def test_a_group_that_was_forgotten_is_made_anew(server):
+    server.publish(b"a")
+    connection = server.run(b"gx\nr\n", lambda: b"a0\n", lambda: b"xx\npb\nw0\n")
+    assert bytes(connection.written) == b"+ x\n= 0 1 a\n+ 1\n+ x\nok\r\n= 0 1 a\n"
+
+
+def test_the_info_of_the_server(server):
+    connection = server.run(b"i\n")
+    rows = dict(line.split(b" ", 1) for line in bytes(connection.written).splitlines()[:-1])
+    assert (rows[b"topics"], rows[b"memory.limit"], rows[b"engine"]) == (b"1", b"%d" % (1 << 30), b"memory")
+    assert connection.written.endswith(b"\n.\n")
+
+
+def test_a_list_of_leases_ends_where_no_more_may_be_leased(make_server):
+    server = make_server(max_memory_bytes=3000)
+    server.publish(*[b"x" * 8] * 300)
+    for name in (b"a", b"b", b"c"):
+        holder, _, _ = server.start(b"g" + name + b"\nr0 300\n", lambda: gevent.sleep(100))
+        assert holder.written.endswith(b"\n.\n") or holder.written.endswith(FULL_OF_LEASES)
+    connection = server.run(b"gd\nr0 300\nw0\n")
+    assert bytes(connection.written) == b"+ d\n" + FULL_OF_LEASES + b"= 0 1 xxxxxxxx\n"
+    assert server.memory.held_bytes <= 2 * 3000 + 3000
+
+
+FULL_OF_LEASES = b"- full too much is leased, or waits to be delivered again; acknowledge, or raise --max-memory\n"

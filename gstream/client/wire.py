@@ -15,8 +15,8 @@ import time
 from collections.abc import MutableSequence
 from typing import TypeAlias, TypeVar
 
+from gstream.client.message import MAX_BODY_BYTES, Decode
 from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
-from gstream.message import MAX_BODY_BYTES, Decode
 
 __all__ = ["CONNECT_SECONDS", "END", "Address", "Wire", "is_notice", "is_refusal", "refusal", "where"]
 

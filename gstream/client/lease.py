@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from gstream.client.link import GONE, Link
+from gstream.client.message import Message
+from gstream.client.window import encode_seconds
+from gstream.client.wire import Wire
 from gstream.errors import ClientError, RefusedError
-from gstream.link import GONE, Link
-from gstream.message import Message
-from gstream.window import encode_seconds
-from gstream.wire import Wire
 
-__all__ = ["Holder", "Lease", "acknowledge_lines", "give_back_line", "refuse", "settle"]
+__all__ = ["Holder", "Lease", "acknowledge_lines", "give_back_line", "refuse", "release_lines", "settle"]
 
-ACKNOWLEDGED_AT_ONCE = 1000
+SETTLED_AT_ONCE = 1000
 """So many ids stand in a line, which is far below the server's limit for one."""
 
 SETTLING_BYTES = 64 * 1024
@@ -134,15 +134,17 @@ class Lease(Holder):
 
 def acknowledge_lines(ids: Sequence[str]) -> list[bytes]:
     """The commands that acknowledge these ids; none for none."""
-    return [
-        b"a%b\n" % " ".join(ids[first : first + ACKNOWLEDGED_AT_ONCE]).encode()
-        for first in range(0, len(ids), ACKNOWLEDGED_AT_ONCE)
-    ]
+    return _lines(b"a", ids)
 
 
 def give_back_line(id: str, delay_seconds: float = 0.0) -> bytes:
     """The command that gives a message back."""
     return b"n%b %b\n" % (id.encode(), encode_seconds(delay_seconds)) if delay_seconds else b"n%b\n" % id.encode()
+
+
+def release_lines(ids: Sequence[str]) -> list[bytes]:
+    """The commands that give messages with these ids back untouched; none for none."""
+    return _lines(b"o", ids)
 
 
 def settle(wire: Wire, lines: Iterable[bytes]) -> None:
@@ -164,6 +166,13 @@ def refuse(refused: list[RefusedError]) -> None:
         code = refused[0].code
         texts = [str(error).removeprefix(f"{code}: ") for error in refused if error.code == code]
         raise RefusedError(code, " ".join(texts))
+
+
+def _lines(letter: bytes, ids: Sequence[str]) -> list[bytes]:
+    return [
+        b"%b%b\n" % (letter, " ".join(ids[first : first + SETTLED_AT_ONCE]).encode())
+        for first in range(0, len(ids), SETTLED_AT_ONCE)
+    ]
 
 
 def _windows(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

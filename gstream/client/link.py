@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from gstream.client.wire import Address, Wire, where
 from gstream.errors import ClientError, DisconnectedError, RefusedError
-from gstream.wire import Address, Wire, where
 
 __all__ = ["DEFAULT", "DRAIN", "GONE", "Backoff", "Link"]
 
@@ -59,7 +59,7 @@ class Link:
     timeout: seconds that the server may be silent while it owes a reply.
     reconnect_seconds: so long a lost connection is tried to be made again; 0: never.
 
-    Raises what :class:`~gstream.wire.Wire` does.
+    Raises what :class:`~gstream.client.wire.Wire` does.
     """
 
     def __init__(

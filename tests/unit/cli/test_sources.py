@@ -1,4 +1,4 @@
-"""The lines of files, as ``gstream publish`` reads them."""
+"""The pieces of files, as ``gstream publish`` reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import click
 import pytest
 
-from gstream.cli import _read_lines
+from gstream.cli.sources import read_pieces, total_size
 
 CHUNK = 1 << 16
 CONTENTS = {
@@ -34,26 +34,26 @@ CONTENTS = {
 def test_lines_of_a_file(content, lines, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(content)
-    pieces = list(_read_lines((str(path),)))
+    pieces = list(read_pieces((str(path),)))
     assert [line for _, piece in pieces for line in piece] == lines
 
 
 def test_the_sizes_add_up_to_the_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a\n" + b"x" * 200_000 + b"\nb")
-    assert sum(size for size, _ in _read_lines((str(path),))) == 200_004
+    assert sum(size for size, _ in read_pieces((str(path),))) == 200_004
 
 
 def test_files_are_not_glued_together(tmp_path):
     (tmp_path / "a").write_bytes(b"1\n2")
     (tmp_path / "b").write_bytes(b"3\n")
-    pieces = _read_lines((str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "a")))
+    pieces = read_pieces((str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "a")))
     assert [line for _, lines in pieces for line in lines] == [b"1", b"2", b"3", b"1", b"2"]
 
 
 def test_lines_are_there_as_soon_as_they_are_written():
     reading, writing = os.pipe()
-    pieces = (lines for _, lines in _read_lines((f"/dev/fd/{reading}",)) if lines)
+    pieces = (lines for _, lines in read_pieces((f"/dev/fd/{reading}",)) if lines)
     os.write(writing, b"one\ntwo\nthr")
     assert next(pieces) == [b"one", b"two"]
     os.write(writing, b"ee\r")
@@ -70,12 +70,36 @@ def test_a_file_is_closed_however_reading_it_ends(tmp_path):
     path.write_bytes(b"a\n" * 100_000)
     gc.collect()
     before = sorted(os.listdir("/dev/fd"))
-    list(_read_lines((str(path),)))
+    list(read_pieces((str(path),)))
     assert sorted(os.listdir("/dev/fd")) == before
-    pieces = _read_lines((str(path),))
+    pieces = read_pieces((str(path),))
     next(pieces)
     pieces.close()
     assert sorted(os.listdir("/dev/fd")) == before
     with pytest.raises(click.ClickException):
-        list(_read_lines((str(tmp_path),)))
+        list(read_pieces((str(tmp_path),)))
     assert sorted(os.listdir("/dev/fd")) == before
+
+
+NUL = {
+    "lines": (b"a\nb\0c\r\0\n\0", [b"a\nb", b"c\r", b"\n"]),
+    "no ending": (b"a\0b", [b"a", b"b"]),
+    "empty ones": (b"\0\0", [b"", b""]),
+    "over chunks": (b"x" * (CHUNK - 1) + b"\0" + b"y\n" * CHUNK, [b"x" * (CHUNK - 1), b"y\n" * CHUNK]),
+}
+
+
+@pytest.mark.parametrize(("content", "pieces"), NUL.values(), ids=NUL.keys())
+def test_pieces_that_end_in_nul(content, pieces, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert [piece for _, some in read_pieces((str(path),), b"\0") for piece in some] == pieces
+
+
+def test_the_size_is_known_when_all_are_files(tmp_path):
+    for name, size in (("a", 10), ("b", 20)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    paths = [str(tmp_path / name) for name in "ab"]
+    assert total_size(tuple(paths)) == 30
+    assert total_size((*paths, "-")) is None
+    assert total_size(()) is None

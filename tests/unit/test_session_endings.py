@@ -167,7 +167,7 @@ def test_draining_ends_the_waiting_and_is_told(server):
     connection, greenlet, session = server.start(b"w100\r\n", lambda: pytest.fail("read on"))
     session.drain()
     greenlet.get()
-    assert bytes(connection.written) == b".\r\n# drain the server is stopping\r\n"
+    assert bytes(connection.written) == b"- drain the server is stopping\r\n# drain the server is stopping\r\n"
     assert connection.wakes == 1
 
 
@@ -211,4 +211,79 @@ def test_a_wait_that_was_read_while_draining_does_not_wait(server):
 
     session, connection = server.session(drain_and_send)
     session.run(b"")
-    assert bytes(connection.written).startswith(b".\n.\n")
+    assert bytes(connection.written).startswith(b"- drain the server is stopping\n" * 2 + b"# drain")
+
+
+# --- streams and leases
+
+
+def test_a_stream_sends_what_comes_and_ends_with_what_the_client_sends(server):
+    connection = server.run(b"s\n", lambda: server.publish(b"a", b"b"), lambda: None, lambda: None)
+    assert bytes(connection.written) == b"= 0 1 a\n= 1 1 b\n"
+    assert connection.finished_until_arrived is True
+    assert server.left() == []
+
+
+def test_what_a_stream_sent_and_did_not_arrive_goes_back(server):
+    server.run(b"s\r\n", lambda: server.publish(b"a", b"b"), lambda: None, got=9)
+    assert server.left() == [b"b"]
+
+
+@pytest.mark.parametrize("command", [b"r0 2\n", b"s2\n"])
+@pytest.mark.parametrize(("got", "attempts"), [(0, [1, 1]), (8, [2, 1]), (16, [2, 2])])
+def test_leases_end_with_their_connection_and_what_did_not_arrive_was_no_attempt(server, command, got, attempts):
+    server.publish(b"a", b"b")
+    connection = server.run(command, lambda: None, lambda: None, got=got)
+    assert connection.written.startswith(b"= 0 1 a\n= 1 1 b\n")
+    batches = list(iter(lambda: server.topic.group().take(1, 0), None))
+    assert [batch.bodies() for batch in batches] == [[b"a"], [b"b"]]
+    assert [batch.attempt for batch in batches] == attempts
+    assert server.memory.held_bytes == 0
+    assert not server.topic.group().busy
+
+
+def test_a_lease_wait_is_drained_too(server):
+    connection, greenlet, session = server.start(b"r\n", lambda: pytest.fail("read on"))
+    session.drain()
+    greenlet.get()
+    assert bytes(connection.written).startswith(b"- drain the server is stopping\n")
+
+
+def test_a_stream_is_drained_and_what_it_leased_goes_back(server):
+    session, connection = server.session(
+        b"s5\n",
+        lambda: server.publish(b"a"),
+        lambda: session.drain(),  # noqa: PLW0108  # it is not there yet
+    )
+    session.run(b"")
+    assert bytes(connection.written) == b"= 0 1 a\n# drain the server is stopping\n"
+    batch = server.topic.group().take(1, 0)
+    assert (batch.bodies(), batch.attempt) == ([b"a"], 2)
+
+
+def test_who_waits_in_a_group_keeps_it_from_being_forgotten_until_the_message_is_his(server):
+    connection, greenlet, _ = server.start(b"ga\nr100\n", lambda: b"a0\n")
+    other = server.run(b"pone\nxa\n")
+    assert bytes(other.written) == b"ok\r\n- busy the group has consumers\n"
+    greenlet.get()
+    assert bytes(connection.written) == b"+ a\n= 0 1 one\n+ 1\n"
+    assert server.memory.held_bytes == 0
+
+
+def test_who_waits_in_a_group_that_is_moved_gets_what_it_was_moved_to(server):
+    server.publish(b"one")
+    connection, greenlet, _ = server.start(b"w0\nw100\n")
+    other = server.run(b"f0\nptwo\n")
+    assert bytes(other.written) == b"+ 0\nok\r\n"
+    greenlet.get()
+    assert bytes(connection.written) == b"= 0 1 one\n= 0 1 one\n"
+    assert server.left() == [b"two"]
+
+
+def test_who_was_sent_a_message_before_the_group_was_moved_waits_no_more(server):
+    server.publish(b"one")
+    connection, greenlet, _ = server.start(b"w0\nw100\n")
+    server.run(b"ptwo\nf0\n")
+    greenlet.get()
+    assert bytes(connection.written) == b"= 0 1 one\n= 1 1 two\n"
+    assert server.left() == [b"one", b"two"]

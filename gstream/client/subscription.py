@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from gstream.client.lease import Holder, acknowledge_lines, give_back_line, refuse, release_lines, settle
+from gstream.client.link import Backoff, Link
+from gstream.client.message import Message, decode_messages
+from gstream.client.wire import END, Wire, is_notice, is_refusal, refusal
 from gstream.errors import ClientError, DisconnectedError, RefusedError
-from gstream.lease import Holder, acknowledge_lines, give_back_line, refuse, settle
-from gstream.link import Backoff, Link
-from gstream.message import Message, decode_messages
-from gstream.wire import END, Wire, is_notice, is_refusal, refusal
 
 __all__ = ["PING_SECONDS", "Subscription"]
 
@@ -34,8 +34,8 @@ class Subscription(Holder):
     With a credit, messages are leased. Asking for the next message says that the one before is done: it is
     acknowledged, together with others, as soon as no further message has come or half of the credit is done. When the
     loop is left in any other way (an exception, ``break``), the message at hand is not done: :meth:`close`, which is
-    the end of the ``with`` statement, gives it back, with those that had come but were not asked for yet (for the
-    server, that was an attempt for each of them). Who leaves the loop and is done with the message says so:
+    the end of the ``with`` statement, gives it back, with those that had come but were not asked for yet (for which
+    that was no attempt). Who leaves the loop and is done with the message says so:
     ``messages.acknowledge(message)``.
 
     The leases of all messages that have come run at the same time, so the credit times the time that one message takes
@@ -230,9 +230,10 @@ class Subscription(Holder):
             wire.receive()
             self._look(wire)
         if self._credit is not None:
-            held = [self._at_hand, *self._ready] if self._at_hand else self._ready
+            lines = [give_back_line(self._at_hand.id)] if self._at_hand is not None else []
+            lines += release_lines([message.id for message in self._ready])
             with suppress(RefusedError):  # gone: they are back already
-                settle(wire, [give_back_line(message.id) for message in held])
+                settle(wire, lines)
 
     def _abandon(self) -> None:
         self._closed = True

@@ -9,7 +9,7 @@
 
 One connection, one thread at a time. Under ``gevent.monkey.patch_all()`` it cooperates like any other socket.
 
-This file has the calls; what they rest on is the :class:`~gstream.link.Link`.
+This file has the calls; what they rest on is the :class:`~gstream.client.link.Link`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
+from gstream.client.lease import Lease
+from gstream.client.link import Link
+from gstream.client.message import Decode, Message, decode_bodies, decode_messages
+from gstream.client.subscription import Subscription
+from gstream.client.window import BODY_TYPES, Body, encode_fields, encode_seconds, windows
+from gstream.client.wire import END, Wire
 from gstream.errors import ClientError
-from gstream.lease import Lease
-from gstream.link import Link
-from gstream.message import Decode, Message, decode_bodies, decode_messages
-from gstream.subscription import Subscription
-from gstream.window import BODY_TYPES, Body, encode_fields, encode_seconds, windows
-from gstream.wire import END, Wire
 
 __all__ = ["Client"]
 

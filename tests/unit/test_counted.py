@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gstream.batch import PARTITION_SHIFT, Message
+from gstream.counted import CountedBatch, pack_counted
+
+messages = st.tuples(
+    st.binary(max_size=30),
+    st.none() | st.binary(max_size=10),
+    st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3).map(tuple),
+)
+
+
+def batch_of(messages, offset=0, times=0):
+    return CountedBatch(offset, len(messages), b"".join(pack_counted(*each) for each in messages), times)
+
+
+@given(st.lists(messages, min_size=1, max_size=8))
+def test_messages_are_what_was_packed(packed):
+    batch = batch_of(packed, 7, 1000)
+    assert list(batch.messages()) == [
+        Message(offset, body, key, headers, 1000) for offset, (body, key, headers) in enumerate(packed, 7)
+    ]
+    assert batch.bodies() == [body for body, _, _ in packed]
+
+
+@given(st.lists(messages, min_size=2, max_size=8), st.data())
+def test_parts_of_it_and_others_put_together_mean_the_same(packed, data):
+    batch = batch_of(packed, 100)
+    first = data.draw(st.integers(0, len(packed) - 1))
+    count = data.draw(st.integers(1, len(packed) - first))
+    part = batch.part(first, count)
+    assert type(part) is CountedBatch
+    assert (part.offset, part.count) == (100 + first, count)
+    assert list(part.messages()) == list(batch.messages())[first : first + count]
+    again = CountedBatch(0, count * 2, part.data + part.data)
+    assert again.bodies() == part.bodies() * 2
+
+
+@given(st.lists(messages, min_size=1, max_size=8), st.integers(0, 200), st.integers(0, 7))
+def test_what_fits_into_so_many_bytes_but_always_one(packed, max_bytes, skipped):
+    sizes = [len(pack_counted(*each)) for each in packed]
+    skipped = min(skipped, len(packed) - 1)
+    start = sum(sizes[:skipped])
+    data = batch_of(packed).data
+    count, end = CountedBatch.find_fitting(data, start, max_bytes)
+    assert end == sum(sizes[: skipped + count])
+    assert count == 1 or end - start <= max_bytes
+    if skipped + count < len(sizes):
+        assert end - start + sizes[skipped + count] > max_bytes
+
+
+@given(st.lists(messages, min_size=1, max_size=8))
+def test_the_end_of_every_message(packed):
+    data = batch_of(packed).data
+    end = 0
+    for count, each in enumerate(packed, 1):
+        end += len(pack_counted(*each))
+        assert CountedBatch.find_end(data, 0, len(data), count, len(packed)) == end
+        assert CountedBatch.find_end(bytearray(data), 0, len(data), count, len(packed)) == end
+
+
+def test_a_message_with_everything():
+    batch = CountedBatch(
+        3, 1, pack_counted(b"a\nb\r\0", b"", [("h\u00fc", b"\n"), ("", b"")]), 5, partition=2, attempt=4
+    )
+    assert list(batch.messages()) == [Message(3, b"a\nb\r\0", b"", (("h\u00fc", b"\n"), ("", b"")), 5)]
+    assert batch.id == 2 << PARTITION_SHIFT | 3
+    assert not batch.is_lines
+
+
+def test_no_key_is_not_an_empty_one():
+    (none,) = batch_of([(b"a", None, ())]).messages()
+    (empty,) = batch_of([(b"a", b"", ())]).messages()
+    assert (none.key, empty.key) == (None, b"")
+
+
+@pytest.mark.parametrize("key_bytes", [1024, 32_767])
+def test_the_longest_key(key_bytes):
+    (message,) = batch_of([(b"a", bytes(key_bytes), ())]).messages()
+    assert message.key == bytes(key_bytes)
+
+
+def test_times_are_each_messages_own():
+    batch = batch_of([(b"a", None, ()), (b"b", None, ()), (b"c", None, ())], 10, ([10, 12], [1000, 2000]))
+    assert [message.time_ms for message in batch.messages()] == [1000, 1000, 2000]
+    assert [message.time_ms for message in batch.part(1, 2).messages()] == [1000, 2000]
