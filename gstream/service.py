@@ -39,8 +39,11 @@ SPARE_FILES = 64
 LONGEST_WAIT_SECONDS = 3600.0
 """The loop's timers take no wait of years."""
 
-TURN_SECONDS = 0.0001
-"""A timer, however short, runs after the loop has polled; without it, what is due would starve the clients."""
+TURN_SECONDS = 0.002
+"""So long things are done that are due, before the clients get a turn."""
+
+SHORTEST_SLEEP_SECONDS = 0.001
+"""libuv's timers know no less. A timer, however short, runs after the loop has polled; a callback would not."""
 
 KILL_SECONDS = 1.0
 """How long a session may take that was killed."""
@@ -150,18 +153,22 @@ class Service:
             log.info("stopped")
 
     def _keep_time(self) -> None:
-        """Do what is on the agenda when it is due, and let everybody else have a turn after each thing."""
+        """Do what is on the agenda when it is due, and let everybody else have turns in between."""
         while True:
             self._agenda_changed.clear()
-            try:
-                seconds = self.agenda.run_next()
-            except Exception:  # without this greenlet no lease would ever end
-                log.exception("bug: something on the agenda failed")
-                seconds = 0.0
-            if seconds is None or seconds > 0:
-                self._agenda_changed.wait(None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS))
+            turn_ends = time.monotonic() + TURN_SECONDS
+            seconds: float | None = 0.0
+            while seconds == 0 and time.monotonic() < turn_ends:
+                try:
+                    seconds = self.agenda.run_next()
+                except Exception:  # without this greenlet no lease would ever end
+                    log.exception("bug: something on the agenda failed")
+            if seconds is None:
+                self._agenda_changed.wait()
+            elif seconds:
+                self._agenda_changed.wait(min(max(seconds, SHORTEST_SLEEP_SECONDS), LONGEST_WAIT_SECONDS))
             else:
-                gevent.sleep(TURN_SECONDS)
+                gevent.sleep(SHORTEST_SLEEP_SECONDS)
 
     def _close_stop(self) -> None:
         with self._stop_lock:

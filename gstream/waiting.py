@@ -20,6 +20,10 @@ TURN_MESSAGES = 1024
 """So many typed messages before all other connections get a turn: well under a millisecond."""
 
 
+SHORTEST_WAIT_SECONDS = 0.001
+"""libuv's timers know no less."""
+
+
 class Waiting:
     """One client's waiting, one group at a time."""
 
@@ -57,7 +61,7 @@ class Waiting:
             try:
                 # A bounded wait goes on after the client has closed its sending side (echo w5 | nc -N); another ends.
                 with self._connection.watching(lambda: desk.put(None), stop_at_end=seconds is None):
-                    batch = group.wait(desk, seconds)
+                    batch = group.wait(desk, None if seconds is None else max(seconds, SHORTEST_WAIT_SECONDS))
             finally:
                 self._mailbox = None
             if batch is not None:  # it came before the waiting began
