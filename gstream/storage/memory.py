@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable
 
 from gstream.batch import LF, Batch, Times
+from gstream.counted import CountedBatch, pack_counted
 
 __all__ = ["Cursor", "Memory", "MemoryLog"]
 
@@ -24,6 +26,13 @@ LARGE_BATCH_BYTES = 16 * 1024
 """A batch from this size on is kept as it came; copying it would cost more than its own segment's 200 bytes."""
 
 
+SMALL_BATCH_BYTES = 1024
+"""Lines up to this size are counted where counted messages came before them: a segment for each costs 200 bytes."""
+
+DROPPED_AT_ONCE = 1000
+LOOKED_AT_ONCE = 16
+"""Segments, and logs, so that nobody waits for more than a millisecond."""
+
 _NEVER = 1 << 62
 
 
@@ -32,7 +41,7 @@ class Memory:
 
     max_bytes: how many bytes of messages may be stored. A message costs its body and PACKING_BYTES; what Python itself
     adds is a few percent.
-    retain_bytes: how much of what all groups have taken each log keeps.
+    retain_bytes: how much of what all groups have taken each log keeps; about, whole segments are dropped.
     clock: seconds since 1970.
     """
 
@@ -50,7 +59,8 @@ class Memory:
         self.stored_bytes = 0
         """Of all messages in logs: used, and retained."""
         self.reclaimable: dict[MemoryLog, None] = {}
-        """Logs that retain something."""
+        """Logs that retain whole segments."""
+        self._logs: deque[MemoryLog] = deque()
 
     @property
     def room_bytes(self) -> int:
@@ -59,7 +69,9 @@ class Memory:
 
     def open_log(self, partition: int = 0) -> MemoryLog:
         """A new, empty log within this budget, for the partition of that number."""
-        return MemoryLog(self, partition)
+        log = MemoryLog(self, partition)
+        self._logs.append(log)
+        return log
 
     def make_room(self, size: int) -> None:
         """Drop what is only retained until so many bytes fit in, as far as that is possible."""
@@ -67,6 +79,10 @@ class Memory:
             log = next(iter(self.reclaimable))
             if not log.drop_oldest():
                 del self.reclaimable[log]
+        if self.stored_bytes > self.used_bytes and self.stored_bytes + self.held_bytes + size > self.max_bytes:
+            for _ in range(min(LOOKED_AT_ONCE, len(self._logs))):  # a segment that grows, and was taken whole
+                self._logs.rotate(-1)
+                self._logs[0].drop_oldest()
 
 
 class _Segment:
@@ -87,6 +103,11 @@ class _Segment:
         self.kind = kind
         self.times: int | tuple[array[int], array[int]] = time_ms
         self.following: _Segment | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is room for more messages in it."""
+        return type(self.data) is bytearray and len(self.data) < OPEN_SEGMENT_BYTES
 
     def note_time(self, offset: int, time_ms: int) -> None:
         """From this offset on, messages were published at another time."""
@@ -114,7 +135,8 @@ class MemoryLog:
         self.memory = memory
         self.partition = partition
         self._last = _Segment(0, 0, 0, bytearray(), Batch, 0)
-        self._segments = [self._last]
+        self._segments = [self._last]  # those before the first are dropped already
+        self._first = 0
         self._last_ms = 0
         self._cursors: list[Cursor] = []
         self.low_place = 0
@@ -130,12 +152,12 @@ class MemoryLog:
     @property
     def oldest_offset(self) -> int:
         """The offset of the oldest message that is kept; the end's if there is none."""
-        return self._segments[0].offset
+        return self._segments[self._first].offset
 
     @property
     def kept_bytes(self) -> int:
         """Of all messages that are kept."""
-        return self._end_place - self._segments[0].place
+        return self._end_place - self._segments[self._first].place
 
     def append(self, data: bytes, count: int, kind: type[Batch] = Batch, *, always: bool = False) -> int:
         """Store messages, given as a batch of that kind keeps them, as many of them as there is room for.
@@ -147,6 +169,10 @@ class MemoryLog:
         """
         memory = self.memory
         size = len(data)
+        last = self._last
+        if kind is not last.kind and size < SMALL_BATCH_BYTES and last.kind is CountedBatch and last.grows:
+            data, kind = b"".join(map(pack_counted, kind(0, count, data).bodies())), CountedBatch
+            size = len(data)
         if memory.stored_bytes + memory.held_bytes + size > memory.max_bytes:
             memory.make_room(size)
             room = memory.room_bytes
@@ -160,11 +186,10 @@ class MemoryLog:
         time_ms = int(memory.clock() * 1000)
         if time_ms < self._last_ms:  # noqa: PLR1730  # max() takes as long as all of this
             time_ms = self._last_ms  # the clock was set back; times in a log never go back
-        last = self._last
         if size >= LARGE_BATCH_BYTES:
             self._start_segment(data, count, kind, time_ms)
         else:
-            if len(last.data) >= OPEN_SEGMENT_BYTES or type(last.data) is bytes or last.kind is not kind:
+            if last.kind is not kind or type(last.data) is bytes or len(last.data) >= OPEN_SEGMENT_BYTES:
                 last = self._start_segment(bytearray(), 0, kind, time_ms)
             elif time_ms != self._last_ms:
                 last.note_time(self.end_offset, time_ms)
@@ -182,7 +207,7 @@ class MemoryLog:
         segment = _Segment(self.end_offset, self._end_place, count, data, kind, time_ms)
         last.following = segment
         self._last = segment
-        if not self._segments[-1].count:  # the log's first
+        if not self._segments[-1].count:  # the log's first, or the one after all were dropped
             self._segments.pop()
         self._segments.append(segment)
         self._note_first()
@@ -192,7 +217,7 @@ class MemoryLog:
 
     def open_cursor(self) -> Cursor:
         """A new cursor, at the oldest message that is kept."""
-        cursor = Cursor(self, self._segments[0])
+        cursor = Cursor(self, self._segments[self._first])
         self._cursors.append(cursor)
         self.alone = len(self._cursors) == 1
         self.settle()
@@ -219,8 +244,8 @@ class MemoryLog:
 
     def find_time(self, time_ms: int) -> int:
         """The offset of the first message that is kept and was published then or later; the end, if there is none."""
-        at = bisect_left(self._segments, time_ms, key=_first_ms)
-        for segment in self._segments[max(0, at - 1) :]:
+        at = bisect_left(self._segments, time_ms, lo=self._first, key=_first_ms)
+        for segment in self._segments[max(self._first, at - 1) :]:
             if segment.count and (offset := segment.find_time(time_ms)) is not None:
                 return offset
         return self.end_offset
@@ -228,7 +253,8 @@ class MemoryLog:
     def _find(self, offset: int) -> tuple[_Segment, int, int]:
         """The segment of the message at this offset, where in it that begins, and the offset, which is made fit."""
         offset = min(max(offset, self.oldest_offset), self.end_offset)
-        segment = self._segments[bisect_right(self._segments, offset, key=lambda each: each.offset) - 1]
+        at = bisect_right(self._segments, offset, lo=self._first, key=lambda each: each.offset)
+        segment = self._segments[at - 1]
         before = offset - segment.offset
         data = segment.data
         return segment, segment.kind.find_end(data, 0, len(data), before, segment.count) if before else 0, offset
@@ -242,36 +268,42 @@ class MemoryLog:
             low = cursors[0].place
         elif cursors:
             low = min([cursor.place for cursor in cursors])
-        else:
-            low = self._segments[0].place
+        else:  # what was taken when the last group was forgotten stays taken, until a new one comes
+            low = self.low_place
         self.memory.used_bytes -= low - self.low_place
         self.low_place = low
         if low >= self.first_end:
-            while low - self.memory.retain_bytes >= self.first_end:
+            for _ in range(DROPPED_AT_ONCE):
+                if low - self.memory.retain_bytes < self.first_end:
+                    break
                 self._drop_first()
             if low >= self.first_end:
                 self.memory.reclaimable[self] = None
 
     def drop_oldest(self) -> bool:
         """Drop the oldest segment, if every group has taken all of it; says whether that was so."""
-        everything = self.low_place == self._end_place and len(self._segments) == 1 and self._last.count
+        only = len(self._segments) - self._first == 1
+        everything = only and self.low_place == self._end_place and self._last.count
         if everything or self.low_place >= self.first_end:
             self._drop_first()
             return True
         return False
 
     def _drop_first(self) -> None:
-        if len(self._segments) == 1:
-            self._start_segment(bytearray(), 0, self._last.kind, self._last_ms)
-        dropped = self._segments.pop(0)
+        if len(self._segments) - self._first == 1:
+            self._start_segment(bytearray(), 0, Batch, self._last_ms)
+        dropped = self._segments[self._first]
         self.memory.stored_bytes -= len(dropped.data)
-        for cursor in self._cursors:  # one that rests at its end would keep its bytes in memory
-            cursor.leave(dropped)
+        dropped.data = b""  # a cursor may rest at its end
+        self._first += 1
+        if self._first > len(self._segments) // 2:  # half of a list is moved for each half that is dropped
+            del self._segments[: self._first]
+            self._first = 0
         self._note_first()
 
     def _note_first(self) -> None:
-        first = self._segments[0]
-        grows = len(self._segments) == 1 and type(first.data) is bytearray
+        first = self._segments[self._first]
+        grows = first is self._last and type(first.data) is bytearray
         self.first_end = _NEVER if grows else first.place + len(first.data)
 
 
@@ -344,12 +376,6 @@ class Cursor:
         self._segment, self._position, self.offset = segment, position, offset
         self.place = segment.place + position
         self._time_end = 0
-
-    def leave(self, segment: _Segment) -> None:
-        """Called by the log: this segment, all of which was read, is dropped."""
-        if self._segment is segment:
-            assert segment.following is not None
-            self.move(segment.following, 0, self.offset)
 
     @property
     def lag(self) -> int:

@@ -124,6 +124,8 @@ def test_the_slowest_cursor_counts():
     assert (third.offset, memory.used_bytes) == (0, 12)
     log.close_cursor(third)
     log.close_cursor(one)
+    assert memory.used_bytes == 3, "what was taken when the last cursor was closed stays taken"
+    assert log.open_cursor().offset == 0
     assert memory.used_bytes == 12
 
 
