@@ -29,7 +29,7 @@ from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from gstream.outbox import Outbox
-from gstream.telnet import INTERRUPT
+from gstream.watch import Watch
 
 __all__ = ["ClientGone", "Connection"]
 
@@ -46,8 +46,8 @@ FLUSH_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 """How long a closed connection is still read from, and its last reply's acknowledgement awaited."""
 
-LOOK_SECONDS = 1.0
-"""How often a client that cannot be heard of otherwise is looked after."""
+READER_SECONDS = 0.005
+"""How often a client that does not read is looked after."""
 
 _READ, _WRITE = 1, 2
 _ENDED = getattr(select, "POLLRDHUP", 0)  # Linux
@@ -155,14 +155,14 @@ class Connection:
         if self._reading:
             self._greenlet.switch()
 
-    def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> _Watch:
+    def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> Watch:
         """Look after the client while the greenlet waits for something else.
 
         ``stop`` is called from the hub, perhaps more than once, when the client is gone, when it interrupts with
         telnet's Ctrl-C, and, if ``stop_at_end``, when it closes its sending side. What it sends stays in the kernel,
         where it would wake the read watcher without end: from then on a timer does the looking.
         """
-        return _Watch(self, stop, stop_at_end)
+        return Watch(self, stop, stop_at_end)
 
     def _look_ahead(self) -> tuple[bytes, bool, bool]:
         """What can be read, whether the client has closed its sending side, and whether it is gone."""
@@ -288,6 +288,22 @@ class Connection:
             self._look_for_error()
         return min(self._confirmed, self._heard) if self._reset else self._confirmed
 
+    def perhaps_seen(self) -> int:
+        """How many bytes of the replies the client may have read: after a reset, all that were sent."""
+        arrived = self.arrived()
+        return self._sent if self._reset else arrived
+
+    def wait_for_reader(self) -> None:
+        """Wait a moment for a client that does not read. Raises ClientGone when it is gone."""
+        self._readable.stop()
+        try:
+            gevent.sleep(READER_SECONDS)
+        finally:
+            self._readable.start(self._greenlet.switch)
+        self._look_for_error()
+        if self._reset:
+            raise ClientGone
+
     def _look_for_error(self) -> None:
         if not self._reset:
             self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
@@ -351,39 +367,3 @@ class Connection:
         self._readable.stop()
         self._readable.close()
         self._sock.close()
-
-
-class _Watch:
-    """What :meth:`Connection.watching` gives: no generator, since whoever is woken by a message waits for its end."""
-
-    __slots__ = ("_connection", "_readable", "_stop", "_stop_at_end", "_timer")
-
-    def __init__(self, connection: Connection, stop: Callable[[], None], stop_at_end: bool) -> None:
-        self._connection = connection
-        self._readable = connection._readable
-        self._stop = stop
-        self._stop_at_end = stop_at_end
-        self._timer: Any = None
-
-    def __enter__(self) -> None:
-        self._readable.stop()
-        self._readable.start(self._look)
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-        self._readable.stop()
-        self._readable.start(self._connection._greenlet.switch)
-
-    def _look(self) -> None:
-        self._readable.stop()
-        ahead, ended, gone = self._connection._look_ahead()
-        interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
-        if gone or interrupted or (ended and self._stop_at_end):
-            self._stop()
-        elif not ahead and not ended:
-            self._readable.start(self._look)
-        elif self._timer is None:
-            self._timer = self._connection._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
-            self._timer.start(self._look)

@@ -121,7 +121,9 @@ class Consumer:
     def take_ended(self, now: float, max_messages: int) -> Iterator[Batch]:
         """Leases that have ended by now, as batches of consecutive messages; about so many messages at the most."""
         # A piece of the dict at once: its first entry is looked for behind all that were removed, each time.
-        for id, batch in list(islice(self._leases.items(), max_messages)):
+        first = next(iter(self._leases.values()), None)
+        piece = max_messages if first is not None and first.deadline <= now else 0
+        for id, batch in list(islice(self._leases.items(), piece)):
             if max_messages <= 0 or batch.deadline > now:
                 break
             if id in self._leases:  # not taken with the message before it
@@ -143,11 +145,36 @@ class Consumer:
         return _parts(batch, [id for id in range(first, first + batch.count) if leases.get(id) is batch])
 
     def take_some(self, batch: Batch) -> Iterator[Batch]:
-        """Of the messages of this batch, or of this part of one, those that are leased."""
-        first = batch.id
-        ids = [id for id in range(first, first + batch.count) if id in self._leases or id in self._extended]
+        """Of the messages of this batch, or of this part of one, those that are leased.
+
+        Not those that were leased anew since, with another attempt number, after the group was moved.
+        """
+        leases, extended, first = self._leases, self._extended, batch.id
+        ids = [
+            id
+            for id in range(first, first + batch.count)
+            if (lease := leases.get(id) or extended.get(id)) is not None and lease.attempt == batch.attempt
+        ]
         self.settle(ids)
         return _parts(batch, ids)
+
+    def take_out(self, ids: Iterable[int]) -> tuple[list[Batch], list[int]]:
+        """End these leases; their messages, as few batches as possible, and the ids of which there was none."""
+        runs: list[tuple[Batch, list[int]]] = []
+        gone = []
+        for id in ids:
+            batch = self._leases.pop(id, None) or self._extended.pop(id, None)
+            if batch is None:
+                gone.append(id)
+            elif runs and runs[-1][0] is batch and runs[-1][1][-1] < id:
+                runs[-1][1].append(id)
+            else:
+                runs.append((batch, [id]))
+        parts: list[Batch] = []
+        for batch, taken in runs:
+            parts += _parts(batch, taken)
+            self._end(batch, len(taken))
+        return parts, gone
 
     def drop(self, partition: int | None) -> None:
         """Forget every lease of messages of this partition; None: of any."""

@@ -23,7 +23,7 @@ from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.consumer import Consumer
 from gstream.errors import FullError
 from gstream.mailbox import Inbox, Mailbox
-from gstream.share import Share
+from gstream.share import Share, peek_in_turn
 from gstream.storage.memory import Memory, MemoryLog
 
 __all__ = ["Group"]
@@ -64,7 +64,7 @@ class Group:
         self.lease_seconds = lease_seconds
         self._shares = [Share(log) for log in logs]
         self._only = self._shares[0] if len(self._shares) == 1 else None
-        self._turn = 0
+        self._turn = -1  # the partition that was taken from last
         self._memory: Memory = logs[0].memory
         self._agenda = agenda
         self._resolution = min(RESOLUTION_SECONDS, lease_seconds / 10)
@@ -156,6 +156,9 @@ class Group:
         waiting = self.waiting
         while waiting:
             inbox, most = next(iter(waiting.items()))
+            if inbox.leases and not self.may_lease:
+                self.expect_room()
+                return
             if most == 1:
                 batch = self.take(1, 0)
             else:
@@ -192,7 +195,7 @@ class Group:
             raise FullError("too much is leased, or waits to be delivered again; acknowledge, or raise --max-memory")
 
     def expect_room(self) -> None:
-        """Call this consumer's ``on_room`` in a while: then more may perhaps be leased."""
+        """Look in a while: then more may perhaps be leased."""
         self._expect(self._agenda.clock() + ROOM_SECONDS)
 
     def acknowledge(self, consumer: Consumer, ids: Sequence[int]) -> list[int]:
@@ -213,16 +216,11 @@ class Group:
 
     def release(self, consumer: Consumer, ids: Sequence[int]) -> list[int]:
         """These messages were not touched: as if they had not been delivered. The ids of those that were not leased."""
-        gone = []
-        for id in ids:
-            batch = consumer.find(id)
-            if batch is None:
-                gone.append(id)
-            else:
-                consumer.settle([id])
-                self.taken_count -= 1
-                self.returned_count += 1
-                self._shares[batch.partition].give_back(batch)
+        parts, gone = consumer.take_out(ids)
+        for part in parts:
+            self.taken_count -= part.count
+            self.returned_count += part.count
+            self._shares[part.partition].give_back(part)
         self.wake()
         return gone
 
@@ -288,7 +286,7 @@ class Group:
                 break
             budget -= self._return_all(consumer.take_ended(now, budget), "its lease ended")
         for share in self._shares:
-            share.bring_back(now)
+            budget -= share.bring_back(now, budget)
         for consumer in list(self.consumers):  # now that all that came back is there, in order
             if consumer.on_room is not None:
                 consumer.on_room()
@@ -350,13 +348,10 @@ class Group:
         return places
 
     def peek(self, max_messages: int, max_bytes: int) -> list[Batch]:
-        """The next messages, from one partition and then the next: so many, and about so many bytes, at the most."""
-        found: list[Batch] = []
-        for share in self._shares:
-            left = max_messages - sum(batch.count for batch in found)
-            if left > 0:
-                found += share.peek(left, max_bytes)
-        return found
+        """The next messages, those of one partition after those of another: so many, and about so many bytes."""
+        following = self._turn + 1
+        shares = [share.peek for share in self._shares[following:] + self._shares[:following]]
+        return peek_in_turn(shares, max_messages, max_bytes)
 
     def close(self) -> None:
         """Forget everything: the group is removed."""

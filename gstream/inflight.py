@@ -74,8 +74,11 @@ class InFlight:
         while deliveries and deliveries[0].start + len(deliveries[0].reply) <= place:
             self.size_bytes -= len(deliveries.popleft().reply)
 
-    def give_back(self, place: int) -> int:
+    def give_back(self, place: int, seen_place: int | None = None) -> int:
         """The client got what lies before this place and will get nothing more: return the rest to its groups.
+
+        seen_place: what lies before this one it may have got (None: the same). Who has leased such a message may have
+        died of it, so it stays leased: that was an attempt.
 
         Returns how many messages that were. A message of which only a part arrived goes back.
         """
@@ -84,7 +87,10 @@ class InFlight:
         for delivery in self.deliveries:
             batch = delivery.batch
             group = delivery.group
-            arrived = delivery.arrived(place)
+            leased = delivery.consumer is not None
+            arrived = delivery.arrived(seen_place if leased and seen_place is not None else place)
+            if arrived == batch.count:
+                continue
             if arrived:
                 batch = batch.split(arrived)[1]
             if delivery.consumer is not None:

@@ -30,6 +30,7 @@ def server_rows(broker: Broker, started: float, connections: int) -> Iterator[Ro
     yield "uptime", round(time.monotonic() - started, 3)
     yield "connections", connections
     yield "lease", broker.settings.lease_seconds
+    yield "max_attempts", broker.settings.max_attempts
     yield "engine", engine.name
     yield "topics", len(broker.topics)
     yield "messages", sum(topic.message_count for topic in broker.topics.values())

@@ -15,7 +15,12 @@ __all__ = ["Inbox", "Mailbox"]
 
 
 class Inbox(Protocol):
-    """Where a waiting consumer finds messages, or None when it is told to stop waiting."""
+    """Where a waiting consumer finds messages, or None when it is told to stop waiting.
+
+    leases: what is put into it is leased.
+    """
+
+    leases: bool
 
     def put(self, batch: Batch | None, /) -> object:
         """Called from any greenlet; does not block."""
@@ -29,6 +34,8 @@ class Inbox(Protocol):
 
 class Mailbox(SimpleQueue["Batch | None"]):
     """The inbox of a greenlet that waits for it."""
+
+    leases = False
 
     def forget(self, partition: int | None) -> bool:
         """Drop the message, if it is of this partition (None: of any)."""

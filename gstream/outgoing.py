@@ -20,6 +20,9 @@ __all__ = ["CHUNK_BYTES", "Outgoing"]
 CHUNK_BYTES = 256 * 1024
 """Messages are taken and written in pieces of this size (or of one message), however many were asked for."""
 
+CROWD_BATCHES = 4096
+"""From so many deliveries on, a client gets nothing more before it has read: a megabyte of memory."""
+
 IN_FLIGHT_BATCHES = 64
 """From so many deliveries on, the kernel is asked which of them have arrived."""
 
@@ -88,6 +91,19 @@ class Outgoing:
             connection.write(reply)
 
     @property
+    def crowded(self) -> bool:
+        """Whether more is on its way than should be remembered."""
+        return len(self._in_flight.deliveries) > CROWD_BATCHES
+
+    def wait_until_arrived(self) -> None:
+        """Let a client read that asks for more and more and does not. Raises ClientGone."""
+        self._connection.flush()
+        self.look()
+        while self.crowded:
+            self._connection.wait_for_reader()
+            self.look()
+
+    @property
     def any_on_the_way(self) -> bool:
         """Whether there are messages that are not known to have arrived."""
         return bool(self._in_flight.deliveries)
@@ -98,4 +114,5 @@ class Outgoing:
 
     def give_back(self) -> int:
         """The client gets nothing more: what has not arrived goes back to its groups. How many messages that were."""
-        return self._in_flight.give_back(self._connection.arrived())
+        place = self._connection.arrived()
+        return self._in_flight.give_back(place, self._connection.perhaps_seen())

@@ -19,6 +19,10 @@ ID_BYTES = 250
 """What an id costs beyond its own bytes: its place in the dict, and three objects."""
 
 
+FORGOTTEN_AT_ONCE = 1000
+"""Half a millisecond."""
+
+
 class RecentIds:
     """Ids, and what was answered to each.
 
@@ -51,14 +55,16 @@ class RecentIds:
             self._forget_oldest()
 
     def forget_old(self) -> float | None:
-        """Forget those whose time is over; when the next one's is."""
+        """Forget those whose time is over, a piece of them; when to go on, or None if none are left."""
         now = self._clock()
-        while self._answers:
+        for _ in range(FORGOTTEN_AT_ONCE):
+            if not self._answers:
+                return None
             when = next(iter(self._answers.values()))[0] + RECENT_SECONDS
             if when > now:
                 return when
             self._forget_oldest()
-        return None
+        return now
 
     def _forget_oldest(self) -> None:
         id, _ = self._answers.popitem(last=False)

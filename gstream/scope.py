@@ -6,18 +6,22 @@ wire format.
 
 from __future__ import annotations
 
+from gstream.batch import Batch
 from gstream.broker import DEFAULT_TOPIC, Broker
 from gstream.consumer import Consumer
 from gstream.group import Group
-from gstream.topic import DEFAULT_GROUP, Topic
+from gstream.topic import DEFAULT_GROUP, PEEK_MESSAGES, Topic
 
 __all__ = ["Scope"]
+
+
+FEW_CONSUMERS = 64
 
 
 class Scope:
     """A connection's topic, group and consumers."""
 
-    __slots__ = ("_consumers", "_group", "_topic", "broker", "group_name", "topic_name")
+    __slots__ = ("_consumers", "_group", "_sweep_at", "_topic", "broker", "group_name", "topic_name")
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -26,6 +30,7 @@ class Scope:
         self._topic: Topic | None = None
         self._group: Group | None = None
         self._consumers: dict[Group, Consumer] = {}
+        self._sweep_at = FEW_CONSUMERS
 
     def choose_topic(self, name: str) -> None:
         """The commands that follow act on this topic, and on the group of the same name in it."""
@@ -51,14 +56,26 @@ class Scope:
         return group
 
     def held(self) -> tuple[Group, Consumer] | None:
-        """The chosen group, and what this connection has leased from it; None if there is no such group."""
+        """The chosen group, and what this connection has leased from it; None if it never leased anything."""
         group = self._group
         if group is None or group.removed:
             topic = self.broker.topics.get(self.topic_name)
             group = topic.groups.get(self.group_name) if topic is not None else None
             if group is None:
                 return None
-        return group, self.consumer(group)
+        consumer = self._consumers.get(group)
+        return None if consumer is None else (group, consumer)
+
+    def _sweep(self) -> None:
+        """Forget consumers that hold nothing, now that there are twice as many as after the last time."""
+        held = {group: each for group, each in self._consumers.items() if len(each) and not group.removed}
+        self._consumers = held
+        self._sweep_at = max(FEW_CONSUMERS, 2 * len(held))
+
+    def peek(self, count: int) -> list[Batch]:
+        """The next messages of the chosen group, of which neither it nor its topic is made for that."""
+        topic = self.broker.topics.get(self.topic_name)
+        return [] if topic is None else topic.peek(self.group_name, min(count, PEEK_MESSAGES))
 
     @property
     def several(self) -> bool:
@@ -69,8 +86,8 @@ class Scope:
         """What this connection has leased from the group."""
         consumer = self._consumers.get(group)
         if consumer is None:
-            for left in [group for group in self._consumers if group.removed]:
-                del self._consumers[left]
+            if len(self._consumers) >= self._sweep_at:
+                self._sweep()
             consumer = self._consumers[group] = Consumer(self.broker.engine)
         return consumer
 

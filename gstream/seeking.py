@@ -5,14 +5,12 @@ Knows no socket and no wire format.
 
 from __future__ import annotations
 
-from gstream.batch import PARTITION_SHIFT
+from gstream.batch import OFFSET_BITS, PARTITION_SHIFT
 from gstream.errors import ArgumentError
 from gstream.group import Group
 from gstream.storage.memory import MemoryLog
 
 __all__ = ["seek"]
-
-_OFFSET_BITS = (1 << PARTITION_SHIFT) - 1
 
 
 def seek(group: Group, to: str, value: float, now: float) -> list[int]:
@@ -23,7 +21,7 @@ def seek(group: Group, to: str, value: float, now: float) -> list[int]:
     does not exist.
     """
     if to == "id":
-        partition, offset = int(value) >> PARTITION_SHIFT, int(value) & _OFFSET_BITS
+        partition, offset = int(value) >> PARTITION_SHIFT, int(value) & OFFSET_BITS
         if partition >= group.partition_count:
             raise ArgumentError(f"there are only {group.partition_count} partitions, counted from 0")
         return group.seek(lambda _log: offset, partition)

@@ -27,6 +27,7 @@ from gstream.scope import Scope
 from gstream.seeking import seek
 from gstream.stream import Stream
 from gstream.topic import DEAD_LETTERS
+from gstream.turn import Turn
 from gstream.waiting import Waiting
 
 __all__ = ["Session", "SessionSettings"]
@@ -35,13 +36,6 @@ log = logging.getLogger(__name__)
 
 TAKE_BYTES = 1024
 """What one more piece costs beyond its bytes, in bytes: pieces may be single short messages."""
-
-TURN_COMMANDS = 256
-"""So many before all other connections get a turn: well under a millisecond."""
-
-PEEK_MESSAGES = 1000
-PEEK_BYTES = 1 << 20
-"""More is not shown at once."""
 
 
 @dataclass
@@ -144,8 +138,12 @@ class Session:
     def _execute(self, commands: Iterable[protocol.Command]) -> None:
         connection = self._connection
         handlers = self.HANDLERS
-        executed = 0
-        for command in commands:
+        turn: Turn | None = None
+        for number, command in enumerate(commands):
+            if turn is not None:
+                turn.go_on()
+            elif number:  # most bursts are one command
+                turn = Turn(connection)
             try:
                 handlers[type(command)](self, command)
             except ClientGone:
@@ -158,11 +156,8 @@ class Session:
                 connection.write(protocol.encode_failure(InternalError("a bug; see the server's log"), eol))
             if self._closing:
                 break
-            executed += 1
-            if executed == TURN_COMMANDS:
-                executed = 0
-                connection.flush()
-                connection.pause()
+            if self._outgoing.crowded:
+                self._outgoing.wait_until_arrived()
         connection.flush_soon()
 
     # --- what the commands act on
@@ -228,8 +223,15 @@ class Session:
         if batch is not None:
             sent = self._hand_over(group, batch, eol, consumer)
         elif command.seconds != 0:
+            self._connection.flush()  # what came before is answered now, which may take its time
+            if group.removed:
+                group = self._scope.group()
+                consumer = self._scope.consumer(group) if command.leased else None
             sent = self._waiting.wait(
-                group, command.seconds, lambda batch: self._hand_over(group, batch, eol, consumer, soon=True)
+                group,
+                command.seconds,
+                lambda batch: self._hand_over(group, batch, eol, consumer, soon=True),
+                leased=command.leased,
             )
         while 0 < sent < command.count:
             self._connection.flush()
@@ -246,7 +248,6 @@ class Session:
     def _hand_over(
         self, group: Group, batch: Batch, eol: bytes, consumer: Consumer | None, *, soon: bool = False
     ) -> int:
-        """Send messages, for good or leased by this consumer; how many."""
         if consumer is not None:
             group.lease(consumer, batch)
         self._outgoing.send(group, batch, eol, consumer, soon=soon)
@@ -316,11 +317,8 @@ class Session:
 
     def _peek(self, command: protocol.Peek) -> None:
         self._typed_eol = command.eol
-        scope = self._scope
-        topic = scope.broker.topics.get(scope.topic_name)
-        if topic is not None:
-            for batch in topic.peek(scope.group_name, min(command.count, PEEK_MESSAGES), PEEK_BYTES):
-                self._connection.write(self._outgoing.encode(batch, command.eol)[0])
+        for batch in self._scope.peek(command.count):
+            self._connection.write(self._outgoing.encode(batch, command.eol)[0])
         self._connection.write(protocol.encode_end(command.eol))
 
     def _forget_group(self, command: protocol.ForgetGroup) -> None:

@@ -7,14 +7,28 @@ again, in their old place in the order. Knows no consumers, no leases and no clo
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Iterable
 
 from gstream.batch import Batch
 from gstream.storage.memory import MemoryLog
 
-__all__ = ["Share"]
+__all__ = ["Share", "peek_in_turn"]
 
 HALVED_MESSAGES = 64
 """A returned batch larger than this is halved when only a few of it are taken, and not copied again for each."""
+
+
+def peek_in_turn(peeks: Iterable[Callable[[int, int], list[Batch]]], max_messages: int, max_bytes: int) -> list[Batch]:
+    """What is seen in one partition, and then in the next, within these limits together."""
+    found: list[Batch] = []
+    for peek in peeks:
+        if max_messages <= 0 or max_bytes <= 0:
+            break
+        seen = peek(max_messages, max_bytes)
+        max_messages -= sum(batch.count for batch in seen)
+        max_bytes -= sum(len(batch.data) for batch in seen)
+        found += seen
+    return found
 
 
 class Share:
@@ -50,14 +64,16 @@ class Share:
         self._later_count += batch.count
         self._memory.held_bytes += len(batch.data)
 
-    def bring_back(self, now: float) -> None:
-        """Put back what was to be put back by now."""
+    def bring_back(self, now: float, max_batches: int) -> int:
+        """Put back what was to be put back by now, so much of it at the most; how much."""
         later = self._later
-        while later and later[0][0] <= now:
+        before = len(later)
+        while later and later[0][0] <= now and before - len(later) < max_batches:
             batch = heapq.heappop(later)[2]
             self._later_count -= batch.count
             self._memory.held_bytes -= len(batch.data)
             self.give_back(batch)
+        return before - len(later)
 
     @property
     def next_return(self) -> float | None:

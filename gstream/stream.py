@@ -38,6 +38,7 @@ class Stream:
         self._credit = credit
         self._eol = eol
         self._inbox: Batch | None = None
+        self.leases = credit is not None
         consumer.on_room = self.ask
         group.consumers.add(consumer)
         self.ask()
@@ -82,10 +83,10 @@ class Stream:
         if batch is not None:
             self._group.stop_waiting(self)
             if self._credit is None:
-                self._outgoing.send(self._group, batch, self._eol)
+                self._outgoing.send(self._group, batch, self._eol, soon=True)
             else:
                 for part in self._consumer.held(batch):
-                    self._outgoing.send(self._group, part, self._eol, self._consumer)
+                    self._outgoing.send(self._group, part, self._eol, self._consumer, soon=True)
         self.ask()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import heapq
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count as counting
 
 from gstream.agenda import Agenda, Entry
@@ -18,9 +19,10 @@ from gstream.errors import BusyError, FullError, UnknownNameError
 from gstream.group import Group
 from gstream.murmur import murmur2
 from gstream.recent import RecentIds
+from gstream.share import peek_in_turn
 from gstream.storage.memory import Memory
 
-__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "Topic", "TopicSettings"]
+__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "Topic", "TopicSettings"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,10 @@ DEFAULT_GROUP = "default"
 
 DEAD_LETTERS = ".dlq"
 """What the name of a topic's dead letters ends in."""
+
+PEEK_MESSAGES = 1000
+PEEK_BYTES = 1 << 20
+"""More is not looked at at once."""
 
 TELL_SECONDS = 1.0
 """How often the log tells of dead letters, of which there may be a million at once."""
@@ -266,16 +272,13 @@ class Topic:
 
     # --- what is there
 
-    def peek(self, group_name: str, max_messages: int, max_bytes: int) -> list[Batch]:
+    def peek(self, group_name: str, max_messages: int, max_bytes: int = PEEK_BYTES) -> list[Batch]:
         """The next messages that this group would get, or would if it existed; see Group.peek."""
         group = self.groups.get(group_name)
         if group is not None:
             return group.peek(max_messages, max_bytes)
-        found: list[Batch] = []
-        for log in self.partitions:
-            left = max_messages - sum(batch.count for batch in found)
-            found += log.peek(log.oldest_offset, left, max_bytes)
-        return found
+        peeks = [partial(log.peek, log.oldest_offset) for log in self.partitions]
+        return peek_in_turn(peeks, max_messages, max_bytes)
 
     @property
     def message_count(self) -> int:

@@ -47,15 +47,16 @@ class Waiting:
             group.check_leases()
         return group.take(min(wanted, TURN_MESSAGES), CHUNK_BYTES)
 
-    def wait(self, group: Group, seconds: float | None, send: Callable[[Batch], object]) -> int:
+    def wait(self, group: Group, seconds: float | None, send: Callable[[Batch], object], *, leased: bool) -> int:
         """Wait up to so many seconds (None: for ever) for a message; how many were sent, one or none.
+
+        Everything that was written before must have been flushed.
 
         send: leases and encodes a message and queues it for the client, without waiting; from any greenlet.
 
         Raises DrainError when it was told to go before the time was over, and ClientGone.
         """
-        self._connection.flush()  # what came before is answered now, which may take its time
-        desk = _Desk(send)
+        desk = _Desk(send, leases=leased)
         if not self.draining:
             self._mailbox = desk
             try:
@@ -78,8 +79,9 @@ class _Desk(Mailbox):
     For the group the box stays empty; what was sent and does not arrive comes back as all that does.
     """
 
-    def __init__(self, send: Callable[[Batch], object]) -> None:
+    def __init__(self, send: Callable[[Batch], object], *, leases: bool) -> None:
         super().__init__()
+        self.leases = leases
         self._send = send
         self.sent = 0
 

@@ -49,6 +49,8 @@ from gstream.protocol.ids import decode_id, decode_ids
 
 __all__ = ["BANNER", "COMMANDS", "CommandRow"]
 
+MAX_REASON_BYTES: Final = 256
+
 _DEFAULT_NAME = b"default"
 _LENGTH = re.compile(rb"(\d{1,15})(?: (.*))?")
 
@@ -116,6 +118,8 @@ def _decode_extend(argument: bytes, eol: bytes) -> Extend:
 
 def _decode_dead_letter(argument: bytes, eol: bytes) -> DeadLetter:
     id, _, why = argument.partition(b" ")
+    if len(why) > MAX_REASON_BYTES:
+        raise ArgumentError(f"a reason has at most {MAX_REASON_BYTES} bytes")
     return DeadLetter(decode_id(id), why, eol)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from gstream.service import Service
-from gstream.testing import ServerThread, Session, wait_until
+from gstream.testing import TIMEOUT_SECONDS, ServerThread, Session, wait_until
 
 SHORT = 0.05
 """A lease that ends while a test waits for it."""
@@ -217,3 +218,98 @@ def test_10000_leases_in_batches_are_all_done(server: ServerThread) -> None:
                 done += map(int, ids)
         assert sorted(done) == list(range(10_000))
     assert held_bytes(server) == 0
+
+
+def test_a_message_that_its_consumers_die_of_becomes_a_dead_letter(server: ServerThread) -> None:
+    """Each has read it and resets, with something unread; a client that never had it would count as no attempt."""
+    with Session(server) as producer:
+        producer.send(b"ppoison\nz\n")
+        producer.expect(b"ok\r\n+ \n")
+    for attempt in range(1, 6):
+        with Session(server) as consumer:
+            consumer.send(b"r60\nh\n")
+            consumer.expect(b"= 0 %d poison\n" % attempt)
+            consumer.reset()
+    with Session(server) as witness:
+        witness.send(b"tdefault.dlq\nw%d\n" % TIMEOUT_SECONDS)
+        witness.expect(b"+ default.dlq\n= 0 1 poison\n")
+
+
+def test_a_wait_goes_on_when_its_group_is_forgotten_before_it_begins(server: ServerThread) -> None:
+    with Session(server) as consumer, Session(server) as producer:
+        consumer.send(b"gg\n")
+        consumer.expect(b"+ g\n")
+        for number in range(20):
+            consumer.send(b"w%d\n" % TIMEOUT_SECONDS)
+            producer.send(b"xg\n")
+            assert producer.read_line() in (b"+ g\n", b"- busy the group has consumers\n", b"- name no such group\n")
+            producer.send(b"p%d\n" % number)
+            producer.expect(b"ok\r\n")
+            assert consumer.read_line().startswith(b"= ")
+
+
+def test_waiters_lease_no_more_than_there_is_memory_for() -> None:
+    with ServerThread(max_memory_bytes=1 << 20) as server:
+        waiters = [Session(server) for _ in range(20)]
+        try:
+            for number, waiter in enumerate(waiters):
+                waiter.send(b"gg%d\nr\n" % number)
+                waiter.expect(b"+ g%d\n" % number)
+            with Session(server) as producer:
+                producer.send(b"p" + b"x" * 500_000 + b"\nz\n")
+                producer.expect(b"ok\r\n+ \n")
+                held = server.call(lambda service: service.engine.held_bytes)
+                assert 500_000 <= held <= 2_000_000
+            for waiter in waiters:
+                waiter.close()
+        finally:
+            for waiter in waiters:
+                waiter.close()
+
+
+def test_untouched_messages_go_back_in_their_place_however_they_are_named(server: ServerThread) -> None:
+    with Session(server) as client:
+        client.send(b"p0\np1\np2\np3\np4\np5\n")
+        client.expect(b"ok\r\n" * 6)
+        client.send(b"r0 6\n")
+        client.expect(b"".join(b"= %d 1 %d\n" % (n, n) for n in range(6)) + b".\n")
+        client.send(b"o4 1 2 1\no5 9\na0 3\n")
+        client.expect(b"- gone 1\n- gone 9\n+ 2\n")
+        client.send(b"w0 9\n")
+        client.expect(b"".join(b"= %d 1 %d\n" % (n, n) for n in (1, 2, 4, 5)) + b".\n")
+
+
+def test_a_reason_is_bounded(server: ServerThread) -> None:
+    with Session(server) as client:
+        client.send(b"pa\nr0\nd0 " + b"x" * 257 + b"\nd0 " + b"x" * 256 + b"\n")
+        client.expect(b"ok\r\n= 0 1 a\n- args a reason has at most 256 bytes\n+ 0\n")
+
+
+def test_a_client_that_reads_nothing_gets_only_so_many_replies(server: ServerThread) -> None:
+    def rows(client: Session) -> dict[str, str]:
+        client.send(b"idefault\n")
+        return dict(line.decode().split() for line in iter(client.read_line, b".\n"))
+
+    with Session(server) as producer, socket.socket() as greedy:
+        for _ in range(10):
+            producer.send(b"p\n" * 10_000)
+            producer.expect(b"ok\r\n" * 10_000)
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.connect((server.host, server.port))
+        greedy.setblocking(False)
+        asked = 0
+
+        def steady() -> bool:
+            """It has asked for more than there will be, and is given nothing more."""
+            nonlocal asked
+            with contextlib.suppress(BlockingIOError):
+                asked += greedy.send(b"w0\n" * 10_000)
+                return False
+            before = rows(producer)["group.default.taken"]
+            producer.send(b"z\n" * 1000)
+            producer.expect(b"+ \n" * 1000)
+            return rows(producer)["group.default.taken"] == before
+
+        wait_until(steady, "the server gives no more")
+        assert 4096 <= int(rows(producer)["group.default.taken"]) < 30_000
+    wait_until(lambda: server.call(lambda service: service.connection_count) == 0, "both are gone")

@@ -27,6 +27,7 @@ def test_the_server(make_server):
         "version": __version__,
         "connections": 3,
         "lease": 7.0,
+        "max_attempts": 5,
         "engine": "memory",
         "topics": 1,
         "messages": 3,

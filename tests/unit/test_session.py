@@ -190,9 +190,9 @@ def test_every_command_has_a_handler():
 
 def test_ids_name_their_partition_where_there_are_several(make_server):
     server = make_server(partitions=3)
-    connection = server.run(b"P1\na\n", b"P1\nb\nr0 1\na0:0 0:5\nf1:0\nf$\nf7:0\n")
+    connection = server.run(b"P1\na\n", b"P1\nb\nr0 1\na1:0 0:5\nf1:0\nf$\nf7:0\n")
     assert bytes(connection.written) == (
-        b"+ 0:0\n+ 1:0\n= 1:0 1 b\n.\n- gone 0:0 0:5\n+ 1:0\n+ 0:1 1:1 2:0\n"
+        b"+ 0:0\n+ 1:0\n= 0:0 1 a\n.\n- gone 1:0 0:5\n+ 1:0\n+ 0:1 1:1 2:0\n"
         b"- args there are only 3 partitions, counted from 0\n"
     )
 

@@ -53,12 +53,12 @@ def test_what_comes_back_later(log, share, memory):
     share.give_back_later(sooner, 10.0)
     assert (share.backlog, share.later_count, share.next_return) == (1, 2, 10.0)
     assert memory.held_bytes == 6
-    share.bring_back(9.9)
+    assert share.bring_back(9.9, 10) == 0
     assert (share.backlog, share.later_count) == (1, 2)
-    share.bring_back(10.0)
+    assert share.bring_back(10.0, 10) > 0
     assert (share.backlog, share.later_count, share.next_return) == (2, 1, 20.0)
     assert drain(share) == [(1, 1), (2, 1)]
-    share.bring_back(1000.0)
+    share.bring_back(1000.0, 10)
     assert drain(share) == [(0, 1)]
     assert (memory.held_bytes, share.next_return) == (0, None)
 
@@ -111,7 +111,7 @@ def test_nothing_is_kept_of_what_is_forgotten(log, share, memory):
     share.give_back(first)
     share.give_back_later(second, 10.0)
     share.forget_returned()
-    share.bring_back(1000.0)
+    share.bring_back(1000.0, 10)
     assert (share.backlog, share.later_count, memory.held_bytes, share.next_return) == (1, 0, 0, None)
 
 

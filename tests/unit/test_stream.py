@@ -20,6 +20,8 @@ class Wire:
     def write(self, data):
         self.written.append(data)
 
+    write_soon = write
+
     def wake(self):
         self.wakes += 1
 

@@ -1,0 +1,55 @@
+"""Looking after a client while its greenlet waits for something else than what the client sends.
+
+Part of :mod:`gstream.connection`, whose watcher it borrows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gstream.telnet import INTERRUPT
+
+if TYPE_CHECKING:
+    from gstream.connection import Connection
+
+__all__ = ["Watch"]
+
+LOOK_SECONDS = 1.0
+"""How often a client that cannot be heard of otherwise is looked after."""
+
+
+class Watch:
+    """What :meth:`Connection.watching` gives: no generator, since whoever is woken by a message waits for its end."""
+
+    __slots__ = ("_connection", "_readable", "_stop", "_stop_at_end", "_timer")
+
+    def __init__(self, connection: Connection, stop: Callable[[], None], stop_at_end: bool) -> None:
+        self._connection = connection
+        self._readable = connection._readable
+        self._stop = stop
+        self._stop_at_end = stop_at_end
+        self._timer: Any = None
+
+    def __enter__(self) -> None:
+        self._readable.stop()
+        self._readable.start(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._readable.stop()
+        self._readable.start(self._connection._greenlet.switch)
+
+    def _look(self) -> None:
+        self._readable.stop()
+        ahead, ended, gone = self._connection._look_ahead()
+        interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
+        if gone or interrupted or (ended and self._stop_at_end):
+            self._stop()
+        elif not ahead and not ended:
+            self._readable.start(self._look)
+        elif self._timer is None:
+            self._timer = self._connection._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
+            self._timer.start(self._look)
