@@ -33,11 +33,13 @@ class Outgoing:
     several: whether topics have several partitions, so that ids name them.
     """
 
-    __slots__ = ("_connection", "_in_flight", "_several", "mode")
+    __slots__ = ("_connection", "_in_flight", "_several", "crowded", "mode")
 
     def __init__(self, connection: Connection, *, several: bool) -> None:
         self._connection = connection
         self._in_flight = InFlight()
+        self.crowded = False
+        """Whether more is on its way than should be remembered."""
         self.mode = 0
         """What ``b`` was told: which messages are counted, and whether with all that is known of them."""
         self._several = several
@@ -79,7 +81,7 @@ class Outgoing:
         in_flight = self._in_flight
         connection = self._connection
         if len(in_flight.deliveries) >= IN_FLIGHT_BATCHES or in_flight.size_bytes > CHUNK_BYTES:
-            in_flight.acknowledged(connection.arrived())
+            self.look()
         if consumer is None:
             group.acknowledged_count += batch.count
         in_flight.add(
@@ -89,11 +91,6 @@ class Outgoing:
             connection.write_soon(reply)
         else:
             connection.write(reply)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether more is on its way than should be remembered."""
-        return len(self._in_flight.deliveries) > CROWD_BATCHES
 
     def wait_until_arrived(self) -> None:
         """Let a client read that asks for more and more and does not. Raises ClientGone."""
@@ -111,6 +108,7 @@ class Outgoing:
     def look(self) -> None:
         """Note what has arrived by now."""
         self._in_flight.acknowledged(self._connection.arrived())
+        self.crowded = len(self._in_flight.deliveries) > CROWD_BATCHES
 
     def give_back(self) -> int:
         """The client gets nothing more: what has not arrived goes back to its groups. How many messages that were."""

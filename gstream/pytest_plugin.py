@@ -4,6 +4,15 @@
         shop.sell("tea", queue=gstream)
         assert gstream.consume() == [b"tea"]
 
+More clients, where the name ``gstream`` is the fixture's:
+
+    from gstream import Client
+
+    def test_orders_reach_every_group(gstream, gstream_server):
+        with Client(*gstream_server, topic=gstream.topic, group="billing") as billing:
+            gstream.publish(b"tea")
+            assert billing.consume() == [b"tea"]
+
 Costs about 2 ms where the fixtures are not used: what they need is imported by the first test that does. The server
 runs in a native thread, whatever the tests do with gevent: it neither makes a hub in theirs nor uses one that is there.
 """
@@ -89,8 +98,8 @@ def gstream_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[Client]:
     """A gstream.Client on a topic of its own, ``gstream.topic``, which is named after the test and empty.
 
-    More clients: ``gstream.Client(*gstream_server, topic=..., group=...)``. After the test it is closed, and what is
-    left in its topic and among its dead letters counts as consumed, by every group.
+    More clients: ``from gstream import Client``, ``Client(*gstream_server, topic=..., group=...)``. After the test it
+    is closed, and what is left in its topic and among its dead letters counts as consumed, by every group.
     """
     from gstream.client import Client  # noqa: PLC0415  # only those who use it pay for it
 

@@ -10,6 +10,7 @@ a condition and ends after TIMEOUT_SECONDS with an AssertionError that says what
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import re
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 class ServerThread:
     """A server in a thread of this process, with a hub of its own.
 
-    settings: fields of Config; the port is a free one unless given.
+    settings: fields of Config; the port is a free one unless given. ``Client(*server)`` connects to it.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -75,7 +76,7 @@ class ServerThread:
         """To look at from :meth:`call` only."""
         self._hub: gevent.hub.Hub
         self._started: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="gstream server")
+        self._thread = threading.Thread(target=self._run, name="gstream server", daemon=True)
         self._thread.start()
         failure = self._started.get(timeout=TIMEOUT_SECONDS)
         if failure is not None:
@@ -87,6 +88,10 @@ class ServerThread:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Host (a str) and port (an int): what a Client begins with."""
+        return iter((self.host, self.port))
 
     def call(self, function: Callable[[Service], T]) -> T:
         """Run ``function(service)`` in the server's hub, between two of its turns; gives what it returns or raises."""
@@ -143,10 +148,13 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
         )
+        atexit.register(self.kill)
         self._printed: list[bytes] = []
         self._logged: list[bytes] = []
         self._readers = [
-            threading.Thread(target=into.extend, args=(iter(stream.readline, b""),), name="gstream server's output")
+            threading.Thread(
+                target=into.extend, args=(iter(stream.readline, b""),), name="gstream server's output", daemon=True
+            )
             for stream, into in ((self.process.stdout, self._printed), (self.process.stderr, self._logged))
             if stream is not None
         ]
@@ -192,7 +200,10 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Wait for the end; gives the exit code."""
-        code = self.process.wait(TIMEOUT_SECONDS)
+        try:
+            code = self.process.wait(TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"waited {TIMEOUT_SECONDS:g} s in vain: the server ends") from None
         self._close()
         return code
 
@@ -203,6 +214,7 @@ class ServerProcess:
         self._close()
 
     def _close(self) -> None:
+        atexit.unregister(self.kill)
         for reader in self._readers:
             reader.join()
         for stream in (self.process.stdout, self.process.stderr):

@@ -43,7 +43,8 @@ Examples:
 
 gstream COMMAND --help tells more. Every command finds the server by --host and --port or --socket, or by GSTREAM_HOST,
 GSTREAM_PORT, GSTREAM_SOCKET; -t and -g also by GSTREAM_TOPIC and GSTREAM_GROUP. Exit codes: 0 done; 1 nothing there;
-2 an error, told in one line on standard error; 130 interrupted.
+2 an error, told in one line on standard error (a wrong option or argument: below how the command is used); 130
+interrupted; 141 whoever read the output, as head does, left before its end.
 """,
 )
 @click.version_option(__version__, message="gstream %(version)s")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gstream.cli.options import CONTEXT, address_of, connect, connection_options, topic_option
-from gstream.cli.output import CommandError, note, print_lines, told_in_one_line
+from gstream.cli.output import CommandError, note, plural, print_lines, told_in_one_line
 from gstream.cli.progress import Progress
 from gstream.cli.table import table_lines
 
@@ -43,7 +43,8 @@ A window of 1 shows round trips, a wider one what can go through: the latency is
 client is one process in Python; when it cannot keep up with the server it says so.
 
 The topic is its own, bench.PID, unless -t says otherwise: then whoever consumes from it gets the messages, too. The
-group is its own, bench.PID, in any case. At the end it has consumed what was published, and takes no room any more.
+group is its own, bench.PID, in any case. At the end it has consumed what was published. What stays in the server until
+others need the room is what it retains: up to --retain bytes of the topic.
 
 \b
 Examples:
@@ -118,7 +119,7 @@ def bench(
                     size=size,
                     window=window,
                 )
-                with Progress(test, count) as progress:
+                with Progress(count) as progress:
                     done = 0
 
                     def advance(now: int, test: str = test, progress: Progress = progress) -> None:
@@ -189,7 +190,7 @@ def _print_table(results: list[Result], connections: int, size: int, window: int
         )
         for result in results
     ]
-    print_lines(f"{connections} connections, {size} bytes, window {window}", "", *table_lines(heading, rows))
+    print_lines(f"{plural(connections, 'connection')}, {size} bytes, window {window}", "", *table_lines(heading, rows))
     for result in results:
         if result.busy_seconds > SATURATED * result.seconds:
             note(f"{result.kind}: this client was busy all the time: the rate is its own limit, not the server's")

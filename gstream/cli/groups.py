@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from gstream.cli.options import CONTEXT, DEFAULT, check_name, complete_group, connect, connection_options, topic_option
-from gstream.cli.output import EXIT_NOTHING, print_lines, told_in_one_line
+from gstream.cli.output import EXIT_NOTHING, CommandError, print_lines, told_in_one_line
 from gstream.cli.table import table_lines
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def groups(topic: str | None, forget: str | None, as_json: bool, **options: Any)
     with connect(options) as client:
         if forget is not None:
             client.use(topic=topic or DEFAULT)
-            client.forget_group(forget)
+            _forget(client, forget)
             return
         names = [topic] if topic is not None else sorted(client.topics())
         found = [
@@ -78,6 +77,17 @@ def groups(topic: str | None, forget: str | None, as_json: bool, **options: Any)
     print_lines(*table_lines(["TOPIC", "GROUP", *map(str.upper, COLUMNS)], rows))
 
 
+def _forget(client: Client, group: str) -> None:
+    from gstream.errors import RefusedError
+
+    try:
+        client.forget_group(group)
+    except RefusedError as error:
+        if error.code != "name":
+            raise
+        raise CommandError(f"no such group: {group} in topic {client.topic}") from None
+
+
 def groups_of(figures: Figures) -> dict[str, dict[str, int | float | str]]:
     """The figures of each group, out of its topic's. A group's name may hold dots."""
     found: dict[str, dict[str, int | float | str]] = {}
@@ -89,11 +99,14 @@ def groups_of(figures: Figures) -> dict[str, dict[str, int | float | str]]:
 
 
 def stats_of(client: Client, topic: str, *, must_exist: bool = False) -> Figures:
-    """A topic's figures; none, unless it must exist, if it does not any more."""
+    """A topic's figures; none, unless it must exist (CommandError), if it does not any more."""
     from gstream.errors import RefusedError
 
-    if must_exist:
+    try:
         return client.stats(topic)
-    with suppress(RefusedError):
-        return client.stats(topic)
-    return {}
+    except RefusedError as error:
+        if not must_exist:
+            return {}
+        if error.code != "name":
+            raise
+        raise CommandError(f"no such topic: {topic}") from None

@@ -20,7 +20,14 @@ INTRODUCTION = """\
 
 Made from the commands by `python -m gstream.cli.manual > docs/cli.md`; a test sees to it that it is up to date.
 
-`gstream` without a command is `gstream serve`. Each command tells the same as here with `--help`."""
+`gstream` without a command is `gstream serve`. Each command tells the same as here with `--help`.
+
+When the server is lost, commands end with one line and exit code 2; two go on. `publish` tells how many messages are
+known to be stored; what it has not read yet is not published, and nothing is sent again. `consume` has acknowledged
+what it printed, but for the last messages, which are perhaps delivered again. `consume --follow` says once that it lost
+the server, goes on trying for 30 seconds, and takes up where it was; a command of `--exec` that runs meanwhile is
+waited for, and its message is delivered again. `top` shows that there is no connection, keeps the last figures, and
+goes on trying until it is ended."""
 
 
 def manual() -> str:

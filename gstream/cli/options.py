@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gstream.config import SOURCES, LoadedConfig, Setting, load_config, settings
-from gstream.errors import GstreamError
+from gstream.errors import ConfigError, GstreamError
 
 if TYPE_CHECKING:
     from gstream.client import Client
@@ -44,10 +44,14 @@ DEFAULT = "default"
 LONGEST_WAIT_SECONDS = 100_000_000
 """Three years."""
 
+GREETING_SECONDS = 0.9
+"""A server, or whatever else is there, that says nothing is told within a second."""
+
 COMPLETION_SECONDS = 0.5
 """Nobody waits longer for a Tab."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_HOST_AND_PORT = re.compile(r"([^:]+|\[.*\]):[0-9]+")
 _CONNECTION = {
     "host": "Address or name of the server.",
     "port": "Its TCP port.",
@@ -109,7 +113,11 @@ def load(options: dict[str, Any]) -> LoadedConfig:
         for name, value in options.items()
         if name != "config"
     }
-    return load_config(flags, os.environ, path)
+    loaded = load_config(flags, os.environ, path)
+    host = loaded.config.host
+    if _HOST_AND_PORT.fullmatch(host):  # "::1" is none
+        raise ConfigError(f"--host: {host!r} has a port, which goes into --port")
+    return loaded
 
 
 def address_of(options: dict[str, Any]) -> tuple[str, int, str | None]:
@@ -129,6 +137,7 @@ def connect(options: dict[str, Any], *, reconnect_seconds: float = 0.0, **more: 
     from gstream.client import Client
 
     host, port, socket_path = address_of(options)
+    more = {"greeting_seconds": GREETING_SECONDS, **more}
     return Client(host, port, socket_path=socket_path, reconnect_seconds=reconnect_seconds, **more)
 
 

@@ -1,6 +1,7 @@
 """Standard output and standard error: how the commands print, fail and end.
 
-Data goes to standard output, a message at a time; everything else is one line on standard error. Knows no command.
+Data goes to standard output, a message at a time; everything else is one line on standard error, but for a command line
+that is none: click shows how it is used. Knows no command.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from typing import Any, TypeVar
 
 import click
 
-from gstream.errors import GstreamError
+from gstream.errors import GstreamError, ServerUnreachableError
 
 __all__ = [
     "EXIT_ERROR",
     "EXIT_INTERRUPTED",
     "EXIT_NOTHING",
     "CommandError",
+    "ReaderGoneError",
     "drop_output",
     "note",
+    "plural",
     "print_bytes",
     "print_lines",
     "told_in_one_line",
@@ -33,6 +36,11 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_NOTHING, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_READER_GONE = 141
+"""What a shell tells of a program that SIGPIPE has ended."""
+
+NOBODY_THERE = "no gstream server at "
+"""What the client says of an address at which nothing answers begins so."""
 
 PATIENCE_MILLISECONDS = 1000
 """A reader that is slower than that is slow: leases have to be extended."""
@@ -46,6 +54,20 @@ class CommandError(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print it."""
         click.echo(f"gstream: {_one_line(self.format_message())}", file=file, err=True)
+
+
+class ReaderGoneError(CommandError):
+    """Whoever read standard output has had enough, as ``head`` has: nothing is said."""
+
+    exit_code = EXIT_READER_GONE
+
+    def show(self, file: Any = None) -> None:
+        """Print nothing."""
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and what is counted: ``1 message``, ``1,000 messages``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def note(text: str) -> None:
@@ -67,11 +89,18 @@ def told_in_one_line(command: F) -> F:
         try:
             return command(*arguments, **options)
         except GstreamError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(_with_advice(error)) from None
         except KeyboardInterrupt:
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapper  # type: ignore[return-value]
+
+
+def _with_advice(error: GstreamError) -> str:
+    text = str(error)
+    if isinstance(error, ServerUnreachableError) and text.startswith(NOBODY_THERE):
+        return f"{text} (start one with `gstream serve`, or name it with --host and --port)"
+    return text
 
 
 def print_lines(*lines: str) -> None:
@@ -84,7 +113,7 @@ def print_bytes(data: bytes, harm: str = "", *, while_blocked: Callable[[], None
 
     while_blocked: called every second while whoever reads standard output does not.
 
-    Raises CommandError.
+    Raises CommandError; ReaderGoneError if nobody reads any more.
     """
     if sys.stdout is None:
         raise CommandError(f"cannot print: standard output is closed{harm}")
@@ -93,6 +122,9 @@ def print_bytes(data: bytes, harm: str = "", *, while_blocked: Callable[[], None
             _write(data)
         else:
             _write_patiently(data, while_blocked)
+    except BrokenPipeError:
+        drop_output()
+        raise ReaderGoneError("nobody reads standard output any more") from None
     except OSError as error:
         drop_output()
         raise CommandError(f"cannot print: {error.strerror}{harm}") from None

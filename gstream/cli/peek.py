@@ -23,7 +23,8 @@ Examples:
   gstream peek -t orders -g billing -n 10 --json
   gstream peek -t default.dlq --json | jq '.headers."dead.reason"'
 
-The server shows at most 1,000 messages at once. Exit code 0: something is there; 1: nothing is; 2: an error.
+The server shows at most 1,000 messages at once. Exit code 0: something is there; 1: nothing is; 2: an error; 141:
+whoever read the output, as head does, left before its end.
 """,
 )
 @topic_option("The topic to look at.")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gstream.cli.options import CONTEXT, address_of, connect, connection_options, seconds_option
-from gstream.cli.output import print_lines, told_in_one_line
+from gstream.cli.output import plural, print_lines, told_in_one_line
 
 __all__ = ["ping"]
 
@@ -52,4 +52,4 @@ def _summary(where: str, seconds: Sequence[float]) -> list[str]:
     mean = sum(seconds) / len(seconds)
     deviation = math.sqrt(sum((each - mean) ** 2 for each in seconds) / len(seconds))
     figures = "/".join(f"{each * 1000:.3f}" for each in (min(seconds), mean, max(seconds), deviation))
-    return ["", f"--- {where} ---", f"{len(seconds)} answers, round trip min/avg/max/mdev = {figures} ms"]
+    return ["", f"--- {where} ---", f"{plural(len(seconds), 'answer')}, round trip min/avg/max/mdev = {figures} ms"]

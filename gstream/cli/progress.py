@@ -1,34 +1,34 @@
-"""A progress bar on standard error, where that is a terminal; elsewhere nothing. rich is imported when it is shown."""
+"""A progress bar on standard error, where that is a terminal; elsewhere nothing. rich is imported when it is shown.
+
+What is done within a second shows none, and the bar leaves nothing behind.
+"""
 
 from __future__ import annotations
 
 import sys
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
 __all__ = ["Progress"]
 
+SHOWN_AFTER_SECONDS = 1.0
+
 
 class Progress:
     """A bar and a text, while the ``with`` block runs.
 
-    text: what stands before the bar. total: what ``advance`` adds up to, if that is known.
+    total: what ``advance`` adds up to, if that is known. wanted: whether there is to be one at all.
     """
 
-    def __init__(self, text: str, total: int | None) -> None:
-        self._text = text
+    def __init__(self, total: int | None, *, wanted: bool = True) -> None:
         self._total = total
+        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._started = monotonic()
+        self._done = 0
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        if sys.stderr is not None and sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TimeElapsedColumn())
-            self._bar = progress.Progress(*columns, console=Console(stderr=True))
-            self._bar.start()
-            self._task = self._bar.add_task(self._text, total=self._total)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -37,5 +37,17 @@ class Progress:
 
     def advance(self, size: int, text: str) -> None:
         """So much more is done; and what stands before the bar now."""
+        self._done += size
+        if self._bar is None and self._wanted and monotonic() - self._started >= SHOWN_AFTER_SECONDS:
+            self._show(text)
         if self._bar is not None:
-            self._bar.update(self._task, advance=size, description=text)
+            self._bar.update(self._task, completed=self._done, description=text)
+
+    def _show(self, text: str) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TimeElapsedColumn())
+        self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(text, total=self._total)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gstream.cli.options import CONTEXT, connect, connection_options, seconds_option, topic_option
-from gstream.cli.output import CommandError, note, told_in_one_line
+from gstream.cli.output import CommandError, note, plural, told_in_one_line
 from gstream.cli.progress import Progress
 from gstream.cli.records import Record, decode_record
-from gstream.cli.sources import read_pieces, total_size
+from gstream.cli.sources import is_typed, read_pieces, total_size
 from gstream.errors import GstreamError
 
 if TYPE_CHECKING:
@@ -39,7 +39,15 @@ Examples:
   find . -print0 | gstream publish -t files --null
   echo 'try again' | gstream publish --delay 60
   echo paid | gstream publish --key customer-7 --id invoice-42     once, however often this runs
-  gstream peek -t default.dlq -n 9 --json | jq -c '{body, key}' | gstream publish --json
+
+Dead letters, once more, with their keys; each leaves the topic of dead letters:
+
+\b
+  gstream consume -t jobs.dlq --exit-empty --json |
+    jq -c '{body,body_base64,key,key_base64} | with_entries(select(.value != null))' |
+    gstream publish -t jobs --json
+
+A CR before the LF belongs to the line ending; --null keeps it.
 
 Every message is confirmed by the server before this ends. Exit code 0: all are stored; 2: an error, which tells how
 many are.
@@ -73,7 +81,7 @@ def publish(
     if given is not None and len(given) > LONGEST_KEY_BYTES:
         raise click.UsageError(f"--key is up to {LONGEST_KEY_BYTES} bytes long")
     pieces = read_pieces(files or ("-",), b"\0" if null else b"\n")
-    with connect(options, topic=topic) as client, Progress("0 messages", total_size(files)) as progress:
+    with connect(options, topic=topic) as client, Progress(total_size(files), wanted=not is_typed(files)) as progress:
         publisher = _Publisher(client, given, delay)
         try:
             if id is not None:
@@ -83,11 +91,11 @@ def publish(
             else:
                 publisher.publish_bodies(pieces, progress)
         except CommandError as error:  # of reading
-            raise CommandError(f"{error.message} ({publisher.published} messages were published before)") from None
+            raise CommandError(f"{error.message} ({_were(publisher.published)} published before)") from None
         except GstreamError as error:
             raise CommandError(f"{error} ({publisher.harm(error)})") from None
         except KeyboardInterrupt:
-            note(f"interrupted (at least {publisher.published} messages were published before)")
+            note(f"interrupted (at least {_were(publisher.published)} published before)")
             raise
 
 
@@ -106,7 +114,7 @@ class _Publisher:
     def publish_bodies(self, pieces: Iterable[tuple[int, list[bytes]]], progress: Progress) -> None:
         for size, bodies in pieces:
             self.published += self._client.publish(bodies, key=self._key, delay_seconds=self._delay_seconds)
-            progress.advance(size, f"{self.published:,} messages")
+            progress.advance(size, plural(self.published, "message"))
 
     def publish_one(self, pieces: Iterable[tuple[int, list[bytes]]], id: str) -> None:
         """Publish the only message, once it is known to be the only one."""
@@ -132,7 +140,7 @@ class _Publisher:
                     bodies = [record.body for record in each]
                     self.published += self._client.publish(bodies, key=key, delay_seconds=delay)
             number += len(lines)
-            progress.advance(size, f"{self.published:,} messages")
+            progress.advance(size, plural(self.published, "message"))
 
     def harm(self, error: GstreamError) -> str:
         """What is known of the messages when this was raised."""
@@ -140,8 +148,8 @@ class _Publisher:
 
         stored = self.published + getattr(error, "confirmed", 0)
         if isinstance(error, RefusedError):
-            return f"{stored} messages were published, some perhaps behind it"
-        return f"at least {stored} messages were published before"
+            return f"{_were(stored)} published, some perhaps behind it"
+        return f"at least {_were(stored)} published before"
 
     def _publish_record(self, record: Record) -> None:
         key, delay = self._of(record)
@@ -150,6 +158,10 @@ class _Publisher:
     def _of(self, record: Record) -> tuple[bytes | None, float]:
         key = self._key if record.key is None else record.key
         return key, self._delay_seconds if record.delay_seconds is None else record.delay_seconds
+
+
+def _were(count: int) -> str:
+    return f"{plural(count, 'message')} {'was' if count == 1 else 'were'}"
 
 
 def _decode(lines: list[bytes], before: int) -> Iterator[Record | CommandError]:

@@ -6,12 +6,13 @@ Knows nothing of what becomes of them.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 
 from gstream.cli.output import CommandError
 
-__all__ = ["read_pieces", "total_size"]
+__all__ = ["is_typed", "read_pieces", "total_size"]
 
 LONGEST_MESSAGE_BYTES = 1 << 30
 """No server takes a longer one."""
@@ -43,10 +44,18 @@ def read_pieces(files: tuple[str, ...], separator: bytes = b"\n") -> Iterator[tu
                     if len(held) > LONGEST_MESSAGE_BYTES:
                         raise CommandError(f"a message of {name} is longer than {LONGEST_MESSAGE_BYTES} bytes")
                     yield len(data), [piece.removesuffix(ending) for piece in pieces] if ending else pieces
+        except FileNotFoundError as error:
+            advice = f"arguments are files; to send text: echo {shlex.quote(path)} | gstream publish"
+            raise CommandError(f"cannot read {name}: {error.strerror}; {advice}") from None
         except OSError as error:
             raise CommandError(f"cannot read {name}: {error.strerror}") from None
         if held:
             yield 0, [bytes(held).removesuffix(ending)]
+
+
+def is_typed(files: tuple[str, ...]) -> bool:
+    """Whether somebody types what is read: standard input is a terminal."""
+    return (not files or "-" in files) and sys.stdin is not None and sys.stdin.isatty()
 
 
 def total_size(files: tuple[str, ...]) -> int | None:

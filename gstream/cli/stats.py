@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gstream.cli.groups import stats_of
 from gstream.cli.options import CONTEXT, connect, connection_options, topic_option
 from gstream.cli.output import EXIT_NOTHING, print_lines, told_in_one_line
 from gstream.cli.table import table_lines
@@ -58,7 +59,7 @@ Examples:
 def stats(topic: str | None, as_json: bool, **options: Any) -> None:
     """Tell what is going on: a name and a value a line."""
     with connect(options) as client:
-        figures = client.stats(topic)
+        figures = client.stats() if topic is None else stats_of(client, topic, must_exist=True)
     if as_json:
         print_lines(json.dumps(figures))
     else:

@@ -7,7 +7,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from gstream.cli.samples import Sample, Usage
+    from gstream.errors import ClientError
 
 __all__ = ["top"]
 
 SHORTEST_INTERVAL_SECONDS = 0.05
-RECONNECT_SECONDS = 30.0
-ROWS_AROUND = 8
+ROWS_AROUND = 9
 """Lines of the screen that are no topics: the server, the heading, the frame, the last line."""
 
 KIB = 1024
@@ -33,8 +33,9 @@ KIB = 1024
 @click.command(
     context_settings=CONTEXT,
     epilog="""
-MESSAGES are kept in the topic; IN is published, OUT consumed and acknowledged, in messages a second. q or Ctrl-C
-ends it.
+MESSAGES are kept in the topic; IN is published, OUT consumed and acknowledged, in messages a second. Retained is what
+all groups have taken, and what goes when there is no other room. A server that is lost is told, and looked for until it
+is back. q or Ctrl-C ends it.
 
 \b
 Examples:
@@ -60,12 +61,16 @@ def top(topic: str | None, interval: float, once: bool, **options: Any) -> None:
     if not once and (sys.stdout is None or not sys.stdout.isatty()):
         raise CommandError("standard output is no terminal: --once prints one table")
     from gstream.cli.samples import take_sample, usages
+    from gstream.errors import ClientError
 
     host, port, socket_path = address_of(options)
     where = socket_path or f"{host}:{port}"
-    with connect(options, reconnect_seconds=0.0 if once else RECONNECT_SECONDS) as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(connect(options))
         before = take_sample(client, topic)
         if once:
+            if topic is not None and not before.topics[topic]:
+                raise CommandError(f"no such topic: {topic}")
             time.sleep(interval)
             now = take_sample(client, topic)
             print_bytes(_plain(where, now, usages(before, now)))
@@ -74,29 +79,44 @@ def top(topic: str | None, interval: float, once: bool, **options: Any) -> None:
 
         with _keys() as keys, Live(screen=True, auto_refresh=False) as live:
             now = before
+            loss: ClientError | None = None
             while True:
                 room = live.console.height - ROWS_AROUND
-                live.update(_view(where, now, usages(before, now), room), refresh=True)
+                live.update(_view(where, now, usages(before, now), room, loss), refresh=True)
                 if _ends(keys, interval):
                     return
-                before, now = now, take_sample(client, topic)
+                try:
+                    if loss is not None:
+                        client.close()
+                        client = stack.enter_context(connect(options))
+                    before, now, loss = now, take_sample(client, topic), None
+                except ClientError as error:
+                    loss = error
 
 
-def _view(where: str, sample: Sample, rows: Sequence[Usage], room: int | None = None) -> RenderableType:
-    """The whole picture; no more than ``room`` rows."""
+def _view(
+    where: str,
+    sample: Sample,
+    rows: Sequence[Usage],
+    room: int | None = None,
+    loss: ClientError | None = None,
+) -> RenderableType:
+    """The whole picture; no more than ``room`` rows. loss: why there is no connection, if there is none."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     server = sample.server
-    used, limit = (_size(server.get(f"memory.{name}", 0)) for name in ("used", "limit"))
+    used, limit, retained = (_size(server.get(f"memory.{name}", 0)) for name in ("used", "limit", "retained"))
     head = Text.assemble(
         ("gstream ", "bold"),
         f"{server.get('version', '')} at {where}, up {_duration(server.get('uptime', 0))}\n",
         f"connections {server.get('connections', 0)}, topics {server.get('topics', 0)}, ",
-        f"memory {used} of {limit}, engine {server.get('engine', '')}",
+        f"memory {used} of {limit}, retained {retained}, engine {server.get('engine', '')}",
     )
+    if loss is not None:
+        head.append(f"\nno connection, the figures are old: {loss}", style="bold red")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("TOPIC", "GROUP"):
         table.add_column(name, no_wrap=True)

@@ -14,8 +14,6 @@ This file has the calls; what they rest on is the :class:`~gstream.client.link.L
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,6 +22,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
+from gstream.client.arguments import MAX_COUNT, check_address, check_count, encode_name, encode_place, read_wait
 from gstream.client.lease import Lease
 from gstream.client.link import Link
 from gstream.client.message import Decode, Message, decode_bodies, decode_messages
@@ -39,12 +38,6 @@ T = TypeVar("T")
 WAIT_SECONDS = 3600.0
 """A longer wait is made of several: a timeout of 50 days is too long for poll(2)."""
 
-MAX_COUNT = 999_999_999
-"""No command takes a larger number."""
-
-_PLACES = {"^": b"^", "oldest": b"^", "$": b"$", "end": b"$"}
-_ID = re.compile(r"(?:[0-9]{1,5}:)?[0-9]{1,15}")
-
 
 class Client:
     """A connection to a server.
@@ -53,9 +46,12 @@ class Client:
     topic, group: what the calls are about, until :meth:`use` chooses others.
     timeout: seconds that the server may be silent owing an answer, beyond the time that a call waits by itself.
     reconnect_seconds: for how long a call tries to get a lost connection back; 0: never.
+    greeting_seconds: how long the server may take for its first answer; None: the timeout.
     details: whether messages come with their time, key and headers.
 
-    Raises ServerUnreachableError when nothing answers there; what was never there is not waited for.
+    Raises ServerUnreachableError when nothing answers there, and RefusedError (full) when the server takes no more
+    connections; what was never there is not waited for. A server that is not there is told within a second, one that
+    is slow to answer after ``timeout``.
 
     Every call may raise RefusedError, which is the server's answer and changes nothing else, and DisconnectedError. A
     call that finds the connection broken connects again, pausing 0.05 to 2 seconds between attempts; when
@@ -64,7 +60,7 @@ class Client:
     connects again. A server that is stopping counts as a broken connection. Topic and group are chosen again on each
     connection; leases end with theirs.
 
-    After :meth:`close`, and while a subscription is open, calls raise RuntimeError.
+    After :meth:`close`, while a subscription is open, and while another thread is in one, calls raise RuntimeError.
     """
 
     def __init__(
@@ -77,16 +73,22 @@ class Client:
         socket_path: str | None = None,
         timeout: float = 10.0,
         reconnect_seconds: float = 30.0,
+        greeting_seconds: float | None = None,
         details: bool = False,
     ) -> None:
+        if socket_path is None:
+            check_address(host, port)
         self._subscription: Subscription | None = None
+        self._counted = socket_path is not None
+        """A unix socket cannot be reset: a line that breaks off would be published as far as it came."""
         self._link = Link(
             socket_path or (host, port),
-            topic=_encode_name(topic),
-            group=_encode_name(group),
+            topic=encode_name(topic),
+            group=encode_name(group),
             details=details,
             timeout=timeout,
             reconnect_seconds=reconnect_seconds,
+            greeting_seconds=greeting_seconds,
         )
 
     def __enter__(self) -> Client:
@@ -99,7 +101,8 @@ class Client:
         """Close the connection, and first the subscription that is open; what is still leased goes back."""
         try:
             if self._subscription is not None:
-                with suppress(ClientError):  # what was not acknowledged is delivered again
+                # What was not acknowledged is delivered again; who waits in another thread is told there.
+                with suppress(ClientError, RuntimeError):
                     self._subscription.close()
         finally:
             self._link.close()
@@ -123,11 +126,11 @@ class Client:
         the topic is chosen before the group. Repeated when the connection breaks.
         """
         if topic is not None:
-            name = _encode_name(topic)
+            name = encode_name(topic)
             self._ask(b"t%b\n" % name, repeatable=True)
             self._link.topic = name
         if group is not None:
-            name = _encode_name(group)
+            name = encode_name(group)
             self._ask(b"g%b\n" % name, repeatable=True)
             self._link.group = name
 
@@ -159,7 +162,7 @@ class Client:
             raise ValueError("an id is for one message: give it bytes, not many")
         fields = encode_fields(key, delay_seconds, id)
         confirmed = 0
-        for count, data in windows(bodies, fields):
+        for count, data in windows(bodies, fields, counted=self._counted):
             try:
                 confirmed += self._link.call(partial(_publish, count, data), repeatable=id is not None)
             except ClientError as error:
@@ -184,8 +187,9 @@ class Client:
                 for message in lease:
                     work(message.body)
 
-        At the end of the block they are acknowledged, and given back if it raises: see :class:`Lease`. Within the
-        block the client may be used for anything else, another topic included.
+        At the end of the block they are acknowledged, and given back if it raises: see :class:`Lease`. What was not
+        touched is better released: ``lease.release(message)`` is no attempt. Within the block the client may be used
+        for anything else, another topic included.
 
         wait_seconds: how long to wait for the first one (None: for ever). Repeated when the connection breaks.
         """
@@ -203,9 +207,7 @@ class Client:
         """
         if credit is not None and not 0 < credit <= MAX_COUNT:
             raise ValueError(f"a credit is 1 to {MAX_COUNT}, or None, not {credit!r}")
-        if wait_seconds is not None:
-            encode_seconds(wait_seconds)
-        self._subscription = Subscription(self._link, credit, wait_seconds)
+        self._subscription = Subscription(self._link, credit, read_wait(wait_seconds))
         return self._subscription
 
     def peek(self, count: int = 1) -> list[Message]:
@@ -213,7 +215,7 @@ class Client:
 
         Repeated when the connection breaks.
         """
-        _check_count(count)
+        check_count(count)
 
         def talk(wire: Wire) -> list[Message]:
             messages: list[Message] = []
@@ -237,10 +239,10 @@ class Client:
         A datetime, which must have a time zone, is the first message published then or later. What does not exist any
         more, or not yet, is replaced by the nearest. Whatever the group had leased or given back is forgotten.
 
-        Raises ValueError for what is none of these. Repeated when the connection breaks, unless the place is counted
-        from the end, which moves.
+        Raises ValueError or TypeError for what is none of these. Repeated when the connection breaks, unless the place
+        is counted from the end, which moves.
         """
-        place = _encode_place(where)
+        place = encode_place(where)
         answer = self._ask(b"f%b\n" % place, repeatable=place[:1] not in {b"-", b"$"})
         return answer.decode(errors="replace").split()
 
@@ -249,8 +251,8 @@ class Client:
 
         Raises RefusedError (name) if there is no such topic. Repeated when the connection breaks.
         """
-        lines = self._list(b"i%b\n" % (b"" if topic is None else _encode_name(topic)))
-        return {name: _number(value) for name, value in lines}
+        lines = self._list(b"i%b\n" % (b"" if topic is None else encode_name(topic)))
+        return {name: value if name == "version" else _number(value) for name, value in lines}
 
     def topics(self) -> dict[str, int]:
         """The topics, each with how many messages are kept. Repeated when the connection breaks."""
@@ -262,7 +264,7 @@ class Client:
 
         Raises RefusedError: ``name`` if there is none, ``busy`` if it has consumers. Not repeated.
         """
-        self._ask(b"x%b\n" % _encode_name(name))
+        self._ask(b"x%b\n" % encode_name(name))
 
     def ping(self) -> float:
         """Make sure that the server answers; returns the seconds that it took. Repeated when the connection breaks."""
@@ -276,13 +278,11 @@ class Client:
         return self._link.call(talk, repeatable=True)
 
     def _take(self, command: bytes, count: int, wait_seconds: float | None, decode: Decode[T]) -> list[T]:
-        _check_count(count)
-        if wait_seconds is not None:
-            encode_seconds(wait_seconds)
+        check_count(count)
         for_good = command == b"w"
         asked = 0.0
         """When the wait that is under way was asked for, and how long it was to be."""
-        left = math.inf if wait_seconds is None else wait_seconds
+        left = read_wait(wait_seconds)
         waiting = 0.0
 
         def talk(wire: Wire) -> list[T]:
@@ -339,32 +339,6 @@ class Client:
 def _publish(count: int, data: bytes, wire: Wire) -> int:
     wire.send(data)
     return wire.read_confirmations(count)
-
-
-def _encode_name(name: str) -> bytes:
-    """A name as it stands in a command; whether it is a good one, the server says."""
-    if not name or "\n" in name or "\r" in name:
-        raise ValueError(f"a name is 1 to 249 letters, digits, '.', '_' or '-', not {name!r}")
-    return name.encode(errors="replace")
-
-
-def _encode_place(where: int | str | datetime) -> bytes:
-    if isinstance(where, int):
-        return b"%d" % where
-    if isinstance(where, datetime):
-        if where.tzinfo is None:
-            raise ValueError("seek takes a datetime with a time zone, as in datetime.now(UTC)")
-        return b"@%.6f" % max(0.0, where.timestamp())
-    if where in _PLACES:
-        return _PLACES[where]
-    if _ID.fullmatch(where):
-        return where.encode()
-    raise ValueError(f"seek takes an id, a number, a datetime, 'oldest' or 'end', not {where!r}")
-
-
-def _check_count(count: int) -> None:
-    if not 0 < count <= MAX_COUNT:
-        raise ValueError(f"a count is 1 to {MAX_COUNT}, not {count!r}")
 
 
 def _number(value: str) -> int | float | str:

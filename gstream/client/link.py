@@ -11,24 +11,29 @@ Knows nothing of what the commands are for, but for those that a new connection 
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from gstream.client.wire import Address, Wire, where
 from gstream.errors import ClientError, DisconnectedError, RefusedError
 
-__all__ = ["DEFAULT", "DRAIN", "GONE", "Backoff", "Link"]
+__all__ = ["DEFAULT", "DRAIN", "FULL", "GONE", "Backoff", "Link"]
 
 T = TypeVar("T")
 
 DEFAULT = b"default"
 """The topic and the group where every connection starts."""
 
-DRAIN, GONE = "drain", "gone"
+DRAIN, FULL, GONE = "drain", "full", "gone"
 """Codes of error lines."""
 
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 2.0
+
+LONG_SECONDS = 2.0
+"""An exchange that ran for so long before its connection was lost was none of the attempts to have it back."""
 
 
 class Backoff:
@@ -56,14 +61,22 @@ class Link:
     """A connection to the server at an address, and what is to be said again on the next one.
 
     topic, group: where it starts; details: whether messages come with all that is known of them.
-    timeout: seconds that the server may be silent while it owes a reply.
+    timeout, greeting_seconds: see Wire.
     reconnect_seconds: so long a lost connection is tried to be made again; 0: never.
 
     Raises what :class:`~gstream.client.wire.Wire` does.
     """
 
     def __init__(
-        self, address: Address, *, topic: bytes, group: bytes, details: bool, timeout: float, reconnect_seconds: float
+        self,
+        address: Address,
+        *,
+        topic: bytes,
+        group: bytes,
+        details: bool,
+        timeout: float,
+        reconnect_seconds: float,
+        greeting_seconds: float | None = None,
     ) -> None:
         self.topic, self.group = topic, group
         self.generation = 0
@@ -72,8 +85,12 @@ class Link:
         self._address = address
         self._details = details
         self._timeout = timeout
+        self._greeting_seconds = greeting_seconds
         self._reconnect_seconds = reconnect_seconds
         self._closed = False
+        self._greeted = False
+        """The server has taken the last connection that was made."""
+        self._used = threading.Lock()
         self._loss = f"the connection to {where(address)} is lost"
         self._wire: Wire | None = None
         self._connect()
@@ -96,34 +113,46 @@ class Link:
         anything else that it raises the connection is dropped.
         repeatable: nothing is lost, and nothing done twice, if it is run again on another connection.
 
-        Raises RuntimeError when the client is closed, or has a subscription.
+        Raises RuntimeError when the client is closed, has a subscription, or is in use by another thread.
         """
         self._check_free()
-        backoff = self.backoff()
-        while True:
-            begun = False
-            try:
-                if not self._is_usable():
-                    self._reconnect()
-                begun = True
-                return self.attempt(talk)
-            except ClientError as error:
-                if isinstance(error, RefusedError):
-                    if error.code != DRAIN:
+        backoff: Backoff | None = None
+        with self._use():
+            while True:
+                wire: Wire | None = None
+                begun = 0.0
+                try:
+                    if not self._is_usable():
+                        self._reconnect()
+                    wire = self._wire
+                    begun = time.monotonic()
+                    return self._attempt(talk)
+                except ClientError as error:
+                    if isinstance(error, RefusedError):
+                        if error.code != DRAIN and (error.code != FULL or self._greeted):
+                            raise
+                        self.drop()
+                    # Silence is no work: who waits for it again and again would never come to an end.
+                    ran_long = wire is not None and not wire.silent and time.monotonic() - begun >= LONG_SECONDS
+                    if backoff is None or ran_long:
+                        backoff = self.backoff()
+                    if (wire is not None and not repeatable) or not backoff.wait():
                         raise
-                    self.drop()
-                if (begun and not repeatable) or not backoff.wait():
-                    raise
 
     def call_held(self, generation: int, talk: Callable[[Wire], T]) -> T:
         """Run an exchange about leases on the connection that has them; raises RefusedError (gone) if it is lost."""
         self._check_free()
-        if generation != self.generation or not self._is_usable():
-            raise RefusedError(GONE, "the connection that leased this is lost, and the lease with it")
-        return self.attempt(talk)
+        with self._use():
+            if generation != self.generation or not self._is_usable():
+                raise RefusedError(GONE, "the connection that leased this is lost, and the lease with it")
+            return self._attempt(talk)
 
     def attempt(self, talk: Callable[[Wire], T]) -> T:
         """Run a part of an exchange on the connection that is there; anything but a RefusedError drops it."""
+        with self._use():
+            return self._attempt(talk)
+
+    def _attempt(self, talk: Callable[[Wire], T]) -> T:
         if self._wire is None:
             raise self._lost()
         try:
@@ -137,6 +166,21 @@ class Link:
     def backoff(self) -> Backoff:
         """The pauses between attempts to have a connection again, from now on."""
         return Backoff(self._reconnect_seconds)
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no connection now."""
+        return self._wire is None
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """One exchange at a time: two would read each other's replies."""
+        if not self._used.acquire(blocking=False):
+            raise RuntimeError("a client belongs to one thread at a time; make one for each")
+        try:
+            yield
+        finally:
+            self._used.release()
 
     def _check_free(self) -> None:
         if self._closed:
@@ -159,7 +203,9 @@ class Link:
         self._connect()
 
     def _connect(self) -> None:
-        wire = Wire(self._address, self._timeout)
+        self._greeted = False
+        wire = Wire(self._address, self._timeout, self._greeting_seconds)
+        self._greeted = True
         try:
             for command, usual in ((b"t" + self.topic, b"t" + DEFAULT), (b"g" + self.group, b"g" + DEFAULT)):
                 if command != usual:

@@ -47,17 +47,20 @@ class Subscription(Holder):
     Without a credit they are taken for good when they are sent.
     """
 
-    def __init__(self, link: Link, credit: int | None, wait_seconds: float | None) -> None:
+    def __init__(self, link: Link, credit: int | None, wait_seconds: float) -> None:
         self._link = link
         self._credit = credit
         self._flush_at = math.inf if credit is None else max(1, credit // 2)
-        self._wait_seconds = math.inf if wait_seconds is None else wait_seconds
+        self._wait_seconds = wait_seconds
         self._ready: deque[Message] = deque()
         self._at_hand: Message | None = None
         self._finished: list[str] = []
         self._refused: list[RefusedError] = []
         self._owed = 0
         """So many commands are not answered yet."""
+        self._answers: list[RefusedError | None] = []
+        """Those to the commands that are waited for, which are the last that were sent."""
+        self._waited_for = 0
         self._ended = False
         """The server has ended the stream."""
         self._closed = True
@@ -79,6 +82,8 @@ class Subscription(Holder):
         return self
 
     def __next__(self) -> Message:
+        if self._link.lost and not self._closed:
+            self._forget_leases()
         if self._at_hand is not None:
             self._finished.append(self._at_hand.id)
             self._at_hand = None
@@ -118,14 +123,16 @@ class Subscription(Holder):
             self._abandon()
         self._refuse()
 
-    def _exchange(self, lines: Sequence[bytes]) -> None:
+    def _exchange(self, lines: Sequence[bytes]) -> list[RefusedError | None]:
+        return self._link.attempt(lambda wire: self._exchange_on(wire, lines))
+
+    def _holds(self, message: Message) -> bool:
         if self._closed:
             raise RuntimeError("this subscription is closed, and what it had leased given back")
-        self._link.attempt(lambda wire: self._exchange_on(wire, lines))
-        self._refuse()
+        return message is self._at_hand
 
     def _forget(self, messages: Sequence[Message]) -> None:
-        if self._at_hand is not None and any(self._at_hand.id == message.id for message in messages):
+        if any(message is self._at_hand for message in messages):
             self._at_hand = None
 
     def _start(self) -> None:
@@ -154,6 +161,8 @@ class Subscription(Holder):
         self._refuse()
 
     def _restart(self, error: DisconnectedError) -> None:
+        if self._closed:  # meanwhile, by a signal's handler or another thread
+            return
         self._backoff = self._backoff or self._link.backoff()
         self._abandon()
         if not self._backoff.wait():
@@ -170,13 +179,13 @@ class Subscription(Holder):
                 raise wire.garbage(END, "a message")
             self._flush(wire)
             left = max(0.0, deadline - time.monotonic())
-            patience = min(left, wire.timeout if self._owed else PING_SECONDS)
+            patience = wire.timeout if self._owed else min(left, PING_SECONDS)
             if wire.poll(patience):
                 continue
-            if patience == left:
-                return False
             if self._owed:
                 raise wire.silence()
+            if patience == left:
+                return False
             wire.send(b"z\n")
             self._owed += 1
 
@@ -188,16 +197,22 @@ class Subscription(Holder):
             if line is None:
                 return
             if is_refusal(line):
-                self._refused.append(refusal(line))
-                self._owed -= 1
+                self._take_answer(refusal(line))
             elif line.startswith(b"+ "):
-                self._owed -= 1
+                self._take_answer(None)
             elif line == END:
                 self._ended = True
             elif not is_notice(line):
                 raise wire.garbage(line, "a message")
             if self._owed < 0:
                 raise wire.garbage(line, "a message")
+
+    def _take_answer(self, error: RefusedError | None) -> None:
+        self._owed -= 1
+        if self._owed < self._waited_for:
+            self._answers.append(error)
+        elif error is not None:
+            self._refused.append(error)
 
     def _catch_up(self, wire: Wire) -> None:
         """See what has come, be it the end, in which what was to be acknowledged and what is ready is lost."""
@@ -213,14 +228,20 @@ class Subscription(Holder):
             self._owed += len(lines)
             wire.send(b"".join(lines))
 
-    def _exchange_on(self, wire: Wire, lines: Sequence[bytes]) -> None:
+    def _exchange_on(self, wire: Wire, lines: Sequence[bytes]) -> list[RefusedError | None]:
         self._flush(wire)
+        self._answers = []
+        self._waited_for = len(lines)
         self._owed += len(lines)
-        wire.send(b"".join(lines))
-        self._look(wire)
-        while self._owed:
-            wire.receive()
+        try:
+            wire.send(b"".join(lines))
             self._look(wire)
+            while self._owed:
+                wire.receive()
+                self._look(wire)
+        finally:
+            self._waited_for = 0
+        return self._answers
 
     def _end(self, wire: Wire) -> None:
         self._flush(wire)
@@ -232,8 +253,7 @@ class Subscription(Holder):
         if self._credit is not None:
             lines = [give_back_line(self._at_hand.id)] if self._at_hand is not None else []
             lines += release_lines([message.id for message in self._ready])
-            with suppress(RefusedError):  # gone: they are back already
-                settle(wire, lines)
+            settle(wire, lines)  # what is gone is back already
 
     def _abandon(self) -> None:
         self._closed = True

@@ -24,10 +24,17 @@ WINDOW_BYTES = 256 * 1024
 side can wait for the other to read."""
 
 
-def windows(bodies: Body | Iterable[Body], fields: bytes = b"") -> Iterator[tuple[int, bytes]]:
+MAX_DELAY_SECONDS = 999_999_999
+"""No delay has more digits."""
+
+
+def windows(
+    bodies: Body | Iterable[Body], fields: bytes = b"", *, counted: bool = False
+) -> Iterator[tuple[int, bytes]]:
     """The commands that publish this body or these, as many at a time as one window holds, and how many these are.
 
     fields: what stands behind the length of each, from :func:`encode_fields`; with any, all are counted.
+    counted: all are counted anyway. A counted message that breaks off is not published, a line is.
 
     Raises TypeError for a body that is no bytes.
     """
@@ -38,28 +45,34 @@ def windows(bodies: Body | Iterable[Body], fields: bytes = b"") -> Iterator[tupl
     for each in bodies:
         body = each if type(each) is bytes else _as_bytes(each)
         if window and (len(window) == WINDOW_MESSAGES or size + len(body) > WINDOW_BYTES):
-            yield len(window), _encode(window, fields)
+            yield len(window), _encode(window, fields, counted)
             window = []
             size = 0
         window.append(body)
         size += len(body) + 2
     if window:
-        yield len(window), _encode(window, fields)
+        yield len(window), _encode(window, fields, counted)
 
 
 def encode_fields(key: bytes | str | None, delay_seconds: float, id: bytes | str | None) -> bytes:
     """The fields of a ``P`` line; none (b"") for a message that has nothing but its body.
 
-    Raises ValueError for a delay that is negative or not finite.
+    Raises ValueError for a delay that is negative, not finite or too long, for an empty id, and for text that is no
+    text; TypeError for a key or an id that is neither bytes nor str.
     """
+    if not delay_seconds <= MAX_DELAY_SECONDS:
+        encode_seconds(delay_seconds)
+        raise ValueError(f"a delay is up to {MAX_DELAY_SECONDS} seconds, not {delay_seconds!r}")
+    if id is not None and not id and isinstance(id, (bytes, str)):
+        raise ValueError("an id is 1 to 255 bytes: leave it out, or give it some")
     delay = encode_seconds(delay_seconds)
     fields = b""
     if key is not None:
-        fields += b" key=" + _quote(key)
+        fields += b" key=" + _quote("a key", key)
     if delay_seconds:
         fields += b" delay=" + delay
     if id is not None:
-        fields += b" id=" + _quote(id)
+        fields += b" id=" + _quote("an id", id)
     return fields
 
 
@@ -74,14 +87,14 @@ def encode_seconds(seconds: float) -> bytes:
     return b"%d.%03d" % divmod(milliseconds, 1000)
 
 
-def _encode(window: list[bytes], fields: bytes) -> bytes:
-    if not fields:
+def _encode(window: list[bytes], fields: bytes, counted: bool) -> bytes:
+    if not (fields or counted):
         lines = b"p%b\n" % b"\np".join(window)
         if lines.count(b"\n") == len(window) and b"\r\n" not in lines:
             return lines
     return b"".join(
         b"P%d%b\n%b\n" % (len(body), fields, body)
-        if fields or b"\n" in body or body.endswith(b"\r")
+        if fields or counted or b"\n" in body or body.endswith(b"\r")
         else b"p%b\n" % body
         for body in window
     )
@@ -95,5 +108,13 @@ def _as_bytes(body: object) -> bytes:
     raise TypeError(f"a message is bytes, not {type(body).__name__}")
 
 
-def _quote(value: bytes | str) -> bytes:
-    return quote_from_bytes(value.encode() if isinstance(value, str) else value, safe="").encode()
+def _quote(what: str, value: bytes | str) -> bytes:
+    if isinstance(value, str):
+        try:
+            # What came from the command line is what it was there: bytes.
+            value = value.encode(errors="surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError(f"{what} has a lone surrogate: {value!r} is no text; give bytes") from None
+    elif not isinstance(value, bytes):
+        raise TypeError(f"{what} is bytes or str, not {type(value).__name__}: give str({value!r})")
+    return quote_from_bytes(value, safe="").encode()

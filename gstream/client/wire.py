@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import select
 import socket
+import struct
 import time
 from collections.abc import MutableSequence
 from typing import TypeAlias, TypeVar
@@ -25,7 +26,7 @@ Address: TypeAlias = str | tuple[str, int]
 """A unix socket's path, or host and port."""
 
 CONNECT_SECONDS = 0.9
-"""A server that is not there is told within a second."""
+"""A server that is not there is told within a second; one that accepts and is slow to answer has the timeout."""
 
 GREETING_LINES, GREETING_BYTES = 64, 4096
 """A server's banner is not longer; somebody else's may have no end."""
@@ -34,30 +35,38 @@ RECEIVE_BYTES = 64 * 1024
 MAX_RECEIVE_BYTES = 1024 * 1024
 """So much is asked for at once, the latter within a long body."""
 
+WHOLE_BYTES = 4096
+"""So much is sent in one piece, unless the server is slow."""
+
 LINE_BYTES = 1024 * 1024
 """No reply but a message is longer."""
 
 END = b".\n"
 _READY = b"ready"
 _OK = b"ok\r\n"
-_OKS = re.compile(rb"(?:ok\r\n)*+")
+_CONFIRMATIONS = re.compile(rb"(?:ok\r\n|\+ [0-9:]++\n)*+")
+_RESET, _LINGER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
 
 class Wire:
     """A connection to the server at an address; it is greeted.
 
     timeout: seconds that the server may be silent while it owes a reply.
+    greeting_seconds: the same until its first reply; None: the timeout.
 
-    Raises ServerUnreachableError when no gstream server is there, RefusedError when it takes no more connections, and
-    like everything here DisconnectedError when the connection ends.
+    Raises ServerUnreachableError when no gstream server is there or none answers within the timeout, and RefusedError
+    (full) when it takes no more connections. Everything else here raises DisconnectedError when the connection ends.
     """
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float, greeting_seconds: float | None = None) -> None:
         self.timeout = timeout
+        self._greeting_seconds = timeout if greeting_seconds is None else greeting_seconds
         self.draining = False
         """The server has said that it stops."""
         self.broken = False
         """Nobody is to use it any more."""
+        self.silent = False
+        """The server has owed an answer for too long."""
         self._address = address
         self._buffer = bytearray()
         self._needed = 0
@@ -70,10 +79,14 @@ class Wire:
             reason = error.strerror or str(error)
             raise ServerUnreachableError(f"no gstream server at {where(address)}: {reason}") from None
         self._timeout_set = CONNECT_SECONDS
+        self._resets = False
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         try:
             self._greet()
+        except DisconnectedError as error:
+            self.close()
+            raise ServerUnreachableError(str(error)) from None
         except BaseException:
             self.close()
             raise
@@ -94,10 +107,19 @@ class Wire:
             raise DisconnectedError(f"the connection to {where(self._address)} is out of step")
 
     def send(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes; the timeout is for each part of them that the server takes.
+
+        Who is killed or gives up on the way resets the connection (TCP), and nothing torn is executed: at an orderly
+        end the server takes an unfinished line for a command. Only on the way, since after a reset what was consumed
+        before is delivered again; and not for what is sent in one piece, which would pay a tenth of its time for it.
+        """
+        rest = memoryview(data)
         try:
             self._set_timeout(self.timeout)
-            self._socket.sendall(data)
+            while rest:
+                self._set_reset(len(rest) > WHOLE_BYTES or len(rest) < len(data))
+                rest = rest[self._socket.send(rest) :]
+            self._set_reset(False)
         except TimeoutError:
             raise self.silence() from None
         except OSError as error:
@@ -146,7 +168,7 @@ class Wire:
         refused: RefusedError | None = None
         try:
             while answered < count:
-                if oks := min(self._take_oks(), count - answered):
+                if oks := min(self._take_confirmations(), count - answered):
                     confirmed += oks
                     answered += oks
                     continue
@@ -230,7 +252,7 @@ class Wire:
 
     def _greet(self) -> None:
         """Skip the banner, if there is one: what comes before the answer to a ping."""
-        deadline = time.monotonic() + CONNECT_SECONDS
+        deadline = time.monotonic() + max(CONNECT_SECONDS, self._greeting_seconds)
         stranger = ServerUnreachableError(f"what answers at {where(self._address)} is no gstream server")
         self.send(b"z" + _READY + b"\n")
         for _ in range(GREETING_LINES):
@@ -251,13 +273,21 @@ class Wire:
             self._socket.settimeout(seconds)
             self._timeout_set = seconds
 
-    def _take_oks(self) -> int:
-        match = _OKS.match(self._buffer)
+    def _set_reset(self, resets: bool) -> None:
+        """Whether the end of the connection, however it comes, is a reset; there is none on a unix socket."""
+        if resets != self._resets and not isinstance(self._address, str):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if resets else _LINGER)
+            self._resets = resets
+
+    def _take_confirmations(self) -> int:
+        match = _CONFIRMATIONS.match(self._buffer)
         assert match is not None, "it matches nothing, too"
         end = match.end()
-        if end:
-            self._discard(end)
-        return end // len(_OK)
+        if not end:
+            return 0
+        count = self._buffer.count(b"\n", 0, end)
+        self._discard(end)
+        return count
 
     def _discard(self, size: int) -> None:
         del self._buffer[:size]
@@ -265,6 +295,7 @@ class Wire:
 
     def silence(self) -> DisconnectedError:
         """What to raise when the server owes an answer for too long."""
+        self.silent = True
         return DisconnectedError(f"{where(self._address)} did not answer in time")
 
     def _lost(self, error: OSError | None = None) -> DisconnectedError:
@@ -274,7 +305,10 @@ class Wire:
 
 def where(address: Address) -> str:
     """An address in one word."""
-    return address if isinstance(address, str) else "{}:{}".format(*address)
+    if isinstance(address, str):
+        return address
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_notice(line: bytes) -> bool:

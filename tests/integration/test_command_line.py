@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -150,13 +151,21 @@ def test_help_and_version_and_how_soon() -> None:
     for command in ([], ["serve"], ["publish"], ["consume"], ["bench"]):
         assert re.search(rb"^ *Examples:\n", output(*command, "--help"), re.MULTILINE)
     assert output("--version") == b"gstream %b\n" % __version__.encode()
-    assert min(timeit.repeat(lambda: output("--help"), number=1)) < 0.2  # of 5
+    assert min(timeit.repeat(lambda: output("--help"), number=1, timer=children_cpu_seconds)) < 0.2  # of 5
+
+
+def children_cpu_seconds() -> float:
+    """Of all that have ended: a busy machine lengthens the wait, not the work."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_the_first_answer_is_there_soon() -> None:
-    with ExitStack() as stack:
-        start = stack.enter_context
-        assert min(timeit.repeat(lambda: start(Session(start(ServerProcess()))), number=1)) < 0.4  # of 5
+    def start() -> None:
+        with ServerProcess() as process, Session(process):
+            pass
+
+    assert min(timeit.repeat(start, number=1, timer=children_cpu_seconds)) < 0.4  # of 5
 
 
 VARIABLE = {"GSTREAM_MAX_MESSAGE": "20"}
@@ -270,7 +279,7 @@ def test_a_refusal_tells_how_many_are_published(queue: ServerThread) -> None:
     text = error(run("publish", input=b"short\n" * 2500 + b"longer than twenty bytes\n" + b"short\n" * 2500))
     assert text.startswith(("toobig: ", "full: "))
     count = len(take_all(queue))
-    assert f"({count} messages were published, some perhaps behind it)" in text
+    assert f"({count:,} messages were published, some perhaps behind it)" in text
     assert 2000 < count < 5000
 
 
@@ -281,14 +290,14 @@ def test_a_server_that_vanishes_while_it_publishes() -> None:
             assert client.consume(wait_seconds=TIMEOUT_SECONDS) == [b"one"]
             client.ping()  # by then it is confirmed, too
         server.kill()
-        assert re.search(r"(closed the connection|is lost).* \(at least 1 messages were", error(end(process, b"two\n")))
+        assert re.search(r"(closed the connection|is lost).* \(at least 1 message was", error(end(process, b"two\n")))
 
 
-def test_progress_is_shown_on_a_terminal(queue: ServerThread, program: Start, tmp_path: object) -> None:
+def test_no_progress_is_shown_of_what_is_done_at_once(queue: ServerThread, program: Start, tmp_path: object) -> None:
     path = write(f"{tmp_path}/file", b"a\nb\nc\n")
-    on_terminal = program(*GSTREAM, "publish", path, path, on_terminal=True)
-    on_terminal.expect_somewhere(b"6 messages ")
-    assert on_terminal.wait() == 0
+    shell = ("sh", "-c", '"$@"; echo ended $?', "sh")
+    on_terminal = program(*shell, *GSTREAM, "publish", path, path, on_terminal=True)
+    on_terminal.expect(b"ended 0")
 
 
 def test_unix_socket_and_address(tmp_path: object) -> None:
@@ -349,13 +358,10 @@ def test_ctrl_c_ends_the_waiting_with_exit_code_130(queue: ServerThread, program
     assert output("consume", "--wait", "60") == b"one\n"
 
 
-@pytest.mark.parametrize("redirect", ["", ">/dev/full", ">&-"], ids=["no reader", "full", "closed"])
+@pytest.mark.parametrize("redirect", [">/dev/full", ">&-"], ids=["full", "closed"])
 def test_consume_that_cannot_print(queue: ServerThread, redirect: str) -> None:
     put(queue, b"one")
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "wb") as nobody_reads:
-        assert error(run("consume", stdout=nobody_reads, redirect=redirect)).startswith("cannot print: ")
+    assert error(run("consume", redirect=redirect)).startswith("cannot print: ")
 
 
 @pytest.mark.parametrize("command", ["--help", "serve --check", "serve --port 0"])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import gstream.connection
+import gstream.watch
 from gstream.testing import TIMEOUT_SECONDS, ServerThread, Session, wait_until
 
 TIMES = 20
@@ -68,7 +69,7 @@ def test_little_is_remembered_of_what_a_unix_client_has_read(tmp_path: object) -
 def test_a_wait_without_limit_ends_with_its_client(
     server: ServerThread, leave: Callable[[Session], None], ahead: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gstream.connection, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(gstream.watch, "LOOK_SECONDS", 0.01)
     with Session(server) as client:
         client.send(b"w\n")
         wait_until(lambda: count_waiting(server) == 1, "it waits")
@@ -79,7 +80,7 @@ def test_a_wait_without_limit_ends_with_its_client(
 
 
 def test_any_wait_ends_when_its_client_is_gone(server: ServerThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gstream.connection, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(gstream.watch, "LOOK_SECONDS", 0.01)
     with Session(server) as client:
         client.send(b"w1000\nz\n")
         wait_until(lambda: count_waiting(server) == 1, "it waits")
@@ -89,7 +90,7 @@ def test_any_wait_ends_when_its_client_is_gone(server: ServerThread, monkeypatch
 
 @pytest.mark.parametrize("ahead", [b"", b"z\r\n"], ids=["at once", "after a command"])
 def test_ctrl_c_ends_a_wait(server: ServerThread, ahead: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gstream.connection, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(gstream.watch, "LOOK_SECONDS", 0.01)
     with Session(server) as client:
         client.send(b"w\r\n")
         wait_until(lambda: count_waiting(server) == 1, "it waits")

@@ -28,7 +28,8 @@ ORDER = (
     ("gstream.server",),
     ("gstream.service",),
     ("gstream.client.message", "gstream.client.wire", "gstream.client.window", "gstream.client.link"),
-    ("gstream.client.lease", "gstream.client.subscription", "gstream.client.client", "gstream.client"),
+    ("gstream.client.arguments", "gstream.client.lease", "gstream.client.subscription"),
+    ("gstream.client.client", "gstream.client"),
     ("gstream.testing", "gstream.traffic", "gstream.pytest_plugin"),
     ("gstream.cli", "gstream.__main__"),
 )

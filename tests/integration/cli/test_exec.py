@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ def test_a_command_that_fails_gives_the_message_back(queue: Any) -> None:
     assert (code, printed) == (1, b"a")
     assert errors.decode().splitlines() == [
         "gstream: message 0, attempt 1: exit code 7, given back",
-        "gstream: 1 of 1 commands failed",
+        "gstream: 1 of 1 command failed",
     ]
-    assert queue.output("consume", "--exec", 'echo "$GSTREAM_ATTEMPT"') == b"2\n"
+    assert queue.output("consume", "--wait", "60", "--exec", 'echo "$GSTREAM_ATTEMPT"') == b"2\n"
 
 
 def test_a_command_that_is_killed_has_failed(queue: Any) -> None:
@@ -102,11 +103,15 @@ def test_a_command_that_is_killed_has_failed(queue: Any) -> None:
 def test_what_fails_too_often_is_a_dead_letter(queue: Any) -> None:
     queue.put(b"good", b"bad", b"good")
     code, printed, errors = queue.run(
-        "consume", "--exit-empty", "--exec", "read -r word; echo $word; test $word = good"
+        "consume", "--exit-empty", "--retry-delay", "0", "--exec", "read -r word; echo $word; test $word = good"
     )
     assert code == 1
     assert sorted(printed.split()) == [b"bad"] * 5 + [b"good"] * 2
-    assert errors.endswith(b"gstream: 5 of 7 commands failed\n")
+    told = [line for line in errors.decode().splitlines() if "given back" not in line]
+    assert told == [
+        "gstream: message 1, attempt 5: exit code 1, now a dead letter in default.dlq",
+        "gstream: 5 of 7 commands failed; new dead letters: 1",
+    ]
     assert queue.output("consume", "-t", "default.dlq", "--exec", "cat") == b"bad"
 
 
@@ -117,10 +122,74 @@ def test_a_retry_comes_after_its_delay(queue: Any) -> None:
     assert queue.client().stats("default")["group.default.lag"] == 1
 
 
-def test_a_command_that_is_none(queue: Any) -> None:
+def test_the_first_retry_comes_after_a_second_and_does_not_hold_exit_empty(queue: Any) -> None:
     queue.put(b"a")
-    assert queue.run("consume", "--exec", "/none/such")[0] == 1
-    assert queue.client().stats("default")["group.default.lag"] == 1
+    code, _, errors = queue.run("consume", "--exit-empty", "--exec", "false")
+    assert (code, errors.count(b"given back")) == (1, 1)
+    started = time.monotonic()
+    (message,) = queue.client().lease(wait_seconds=60)
+    assert message.attempt == 2
+    assert time.monotonic() - started <= 1
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_dead_letter_is_tried_once_in_a_run(queue: Any, jobs: str) -> None:
+    queue.put(b"a", b"b", b"c", topic="jobs.dlq")
+    arguments = ("consume", "-t", "jobs.dlq", "--exit-empty", "-j", jobs, "--retry-delay", "0")
+    code, printed, errors = queue.run(*arguments, "--exec", "cat; exit 1")
+    assert (code, sorted(printed)) == (1, list(b"abc"))
+    assert errors.endswith(b"gstream: 3 of 3 commands failed\n")
+    assert [message.attempt for message in queue.client(topic="jobs.dlq").lease(9)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("command", "code"), [("/none/such", 127), (".", 126), ("mial -s x me", 127)])
+def test_a_command_that_is_none(queue: Any, tmp_path: Path, command: str, code: int) -> None:
+    if code == 126:
+        command = f"{tmp_path}/program"
+        Path(command).write_bytes(b"")
+    queue.put(b"a", b"b")
+    for _ in range(6):
+        ended, _, errors = queue.run("consume", "--exit-empty", "--exec", command)
+        text = f"gstream: --exec: {command!r} cannot be run (exit code {code}); nothing was lost"
+        assert (ended, errors.decode().splitlines()[1:]) == (2, [text])
+    assert [(message.body, message.attempt) for message in queue.client().lease(9)] == [(b"a", 1), (b"b", 1)]
+
+
+def test_those_that_run_are_waited_for_when_one_cannot_be_run(queue: Any, gate: Gate) -> None:
+    queue.put(b"a")
+    command = f'test "$GSTREAM_ID" = 1 && exit 127; {gate.wait}; cat'
+    consumer = queue.start("consume", "--follow", "-j2", "--exec", command)
+    gate.wait_for(1)
+    queue.put(b"b", b"c")
+    queue.wait_for("group.default.backlog", 2)
+    queue.wait_for("group.default.leased", 1)
+    gate.open()
+    code, printed, errors = consumer.end()
+    assert (code, printed) == (2, b"a")
+    assert errors.endswith(b"cannot be run (exit code 127); nothing was lost\n")
+    assert acknowledged(queue)[:3] == (2, 0, 1)
+
+
+def test_outputs_of_several_do_not_mix(queue: Any, gate: Gate) -> None:
+    """Each prints a part, waits for the other, and prints the rest: more than is held in memory."""
+    queue.put(b"a", b"b")
+    half = "head -c 1500000 /dev/zero | tr '\\0' \"$body\""
+    command = f'read -r body; {half}; echo "<$body" > /dev/stderr; {gate.wait}; {half}; echo "$body>" >&2'
+    consumer = queue.start("consume", "-n2", "-j2", "--exec", command)
+    gate.wait_for(2)
+    gate.open()
+    gate.open()
+    code, printed, errors = consumer.end()
+    assert code == 0
+    assert sorted([printed[:3_000_000], printed[3_000_000:]]) == [b"a" * 3_000_000, b"b" * 3_000_000]
+    assert sorted([errors[:6], errors[6:]]) == [b"<a\na>\n", b"<b\nb>\n"]
+
+
+def test_what_is_collected_and_cannot_be_written_is_no_attempt(queue: Any) -> None:
+    queue.put(b"a", b"b")
+    text = queue.error("consume", "--exit-empty", "-j2", "--exec", "cat", redirect="> /dev/full")
+    assert text == "cannot print: No space left on device"
+    assert [message.attempt for message in queue.client().lease(9)] == [1, 1]
 
 
 def test_four_at_a_time(queue: Any, gate: Gate) -> None:
@@ -184,12 +253,12 @@ def test_a_second_signal_kills_them(queue: Any, gate: Gate) -> None:
     consumer = queue.start("consume", "--follow", "--exec", f"{gate.wait}; echo never")
     gate.wait_for(1)
     consumer.send(signal.SIGINT)
-    assert consumer.read_error() == b"gstream: waits for 1 running commands; a second signal kills them\n"
+    assert consumer.read_error() == b"gstream: waits for 1 running command; a second signal kills them\n"
     consumer.send(signal.SIGTERM)
     code, printed, errors = consumer.end()
     assert (code, printed) == (130, b"")
     assert errors.startswith(b"gstream: message 0, attempt 1: ended by SIGKILL, given back\n")
-    assert queue.output("consume") == b"a\n"
+    assert queue.output("consume", "--wait", "60") == b"a\n"
 
 
 def test_a_signal_ends_those_that_wait_at_once(queue: Any) -> None:

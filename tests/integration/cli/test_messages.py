@@ -112,7 +112,9 @@ def test_follow_outlives_a_restart_of_the_server(queue: Any) -> None:
             assert re.search(rb"listens on", again.stdout.readline())
             queue.output("publish", "--port", port, input=b"two\n")
             assert consumer.read_line() == b"two\n"
-            consumer.close()
+            assert consumer.read_error().startswith(b"gstream: lost the server: ")
+            consumer.send(signal.SIGINT)
+            assert consumer.end() == (130, b"", b"")
             again.terminate()
 
 
@@ -124,10 +126,62 @@ def test_what_a_broken_pipe_has_not_taken_stays(queue: Any) -> None:
     assert consumer.process.stdout is not None
     consumer.process.stdout.close()
     consumer.process.stdout = None
-    text = b"gstream: cannot print: Broken pipe (what was not printed stays in the queue)\n"
     code, _, errors = consumer.end()
-    assert (code, errors) == (2, text)
-    assert [message.body for message in queue.client().lease(10)] == [b"%d" % number * size for number in range(5)]
+    assert (code, errors) == (0, b"")
+    left = queue.client().lease(10)
+    assert [(message.body, message.attempt) for message in left] == [(b"%d" % number * size, 1) for number in range(5)]
+
+
+def test_a_full_disk_loses_nothing_and_is_no_attempt(queue: Any) -> None:
+    queue.put(b"a", b"b", b"c")
+    for _ in range(6):
+        text = queue.error("consume", "-n", "10000", redirect="> /dev/full")
+        assert text == "cannot print: No space left on device (what was not printed stays in the queue)"
+    assert [(message.body, message.attempt) for message in queue.client().peek(9)] == [(b"a", 1), (b"b", 1), (b"c", 1)]
+    assert "default.dlq" not in queue.client().topics()
+
+
+@pytest.mark.parametrize("command", ["consume", "peek"])
+def test_a_pipe_that_nobody_reads(queue: Any, command: str) -> None:
+    queue.put(b"a", b"b")
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([sys.executable, "-m", "gstream", command, "-n", "2"], stdout=writer, stderr=-1, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_what_sigterm_has_not_let_print_is_no_attempt(queue: Any) -> None:
+    size = 100_000  # more than a pipe holds
+    queue.put(*(b"%d" % number * size for number in range(3)))
+    consumer = queue.start("consume", "-n", "3")
+    queue.wait_for("group.default.leased", 3)
+    assert consumer.process.stdout is not None
+    assert os.read(consumer.process.stdout.fileno(), 1) == b"0"  # it prints
+    consumer.send(signal.SIGTERM)
+    assert consumer.process.wait(TIMEOUT_SECONDS) == 143
+    assert [message.attempt for message in queue.client().lease(10)] == [1, 1, 1]
+
+
+def test_dead_letters_are_published_again_by_the_recipe(queue: Any) -> None:
+    """What jq does with ``with_entries`` is done here, where there may be no jq."""
+    client = queue.client(topic="jobs")
+    for number, body in enumerate(BODIES):
+        client.publish(body, key=b"\xff" if number % 2 else None)
+    with client.lease(100) as lease:
+        for message in lease:
+            lease.bury(message)
+    rows = [
+        json.loads(line) for line in queue.output("consume", "-t", "jobs.dlq", "--exit-empty", "--json").splitlines()
+    ]
+    names = ("body", "body_base64", "key", "key_base64")
+    kept = [{name: row[name] for name in names if row.get(name) is not None} for row in rows]
+    queue.output("publish", "-t", "jobs", "--json", input=b"".join(json.dumps(row).encode() + b"\n" for row in kept))
+    again = queue.client(topic="jobs", details=True).lease(100)
+    assert [(message.body, message.key) for message in again] == [
+        (body, b"\xff" if number % 2 else None) for number, body in enumerate(BODIES)
+    ]
+    assert queue.run("consume", "-t", "jobs.dlq") == (1, b"", b"")
 
 
 @pytest.mark.parametrize("queue", [{"lease_seconds": 4.0}], indirect=True, ids=str)
@@ -166,15 +220,17 @@ def test_a_publisher_that_is_interrupted_tells_how_many_are_stored(queue: Any) -
     os.write(publisher.process.stdin.fileno(), b"one\n")
     queue.wait_for("published", 1)
     publisher.send(signal.SIGINT)
-    text = b"gstream: interrupted (at least 1 messages were published before)\n"
+    text = b"gstream: interrupted (at least 1 message was published before)\n"
     assert publisher.end() == (130, b"", text)
 
 
 def test_errors_are_one_line(queue: Any) -> None:
     assert queue.error("consume", "--port", "1").startswith("no gstream server at 127.0.0.1:1: ")
-    assert queue.error("groups", "-t", "none") == "name: no such topic"
+    assert queue.error("groups", "-t", "none") == "no such topic: none"
+    assert queue.error("stats", "-t", "none") == "no such topic: none"
+    assert queue.error("top", "--once", "-t", "none") == "no such topic: none"
     queue.put(b"a")
-    assert queue.error("groups", "--forget", "none") == "name: no such group"
+    assert queue.error("groups", "--forget", "none") == "no such group: none in topic default"
     assert (
         queue.error("publish", "--json", input=b"1\n") == "object 1: it is no object (0 messages were published before)"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gstream.testing import TIMEOUT_SECONDS, wait_until
+from gstream.testing import TIMEOUT_SECONDS, ServerProcess, wait_until
 
 GSTREAM = (sys.executable, "-m", "gstream")
 
@@ -73,7 +73,7 @@ def test_an_interrupted_ping_tells_what_it_has_seen(queue: Any) -> None:
     pinging.send(signal.SIGINT)
     code, printed, errors = pinging.end()
     assert (code, errors) == (130, b"")
-    assert b"\n1 answers, " in printed
+    assert b"\n1 answer, " in printed
 
 
 def test_top_once_in_a_pipe(queue: Any) -> None:
@@ -97,6 +97,24 @@ def test_top_on_a_terminal(queue: Any, on_terminal: Any, key: bytes, code: int) 
     top.send(key)
     assert top.wait() == code
     top.expect_somewhere(b"\x1b[?1049l")  # the screen is as it was
+
+
+def test_top_tells_that_there_is_no_connection_and_finds_the_server_again(queue: Any, on_terminal: Any) -> None:
+    with ServerProcess() as server:
+        port = str(server.port)
+        top = on_terminal("top", "--interval", "0.05", "--port", port)
+        top.expect_somewhere(b"no topics yet")
+        server.stop()
+        top.expect_somewhere(b"no connection")
+    serve = subprocess.Popen([*GSTREAM, "serve", "--port", port], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with serve:
+        assert serve.stdout is not None
+        serve.stdout.readline()
+        queue.output("publish", "--port", port, "-t", "orders", input=b"a\n")
+        top.expect_somewhere(b"orders")
+        top.send(b"q")
+        assert top.wait() == 0
+        serve.terminate()
 
 
 def test_bench_measures_and_leaves_nothing_behind(queue: Any) -> None:

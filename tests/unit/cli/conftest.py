@@ -68,6 +68,9 @@ class FakeLease:
     def give_back(self, message, _delay_seconds=0.0):
         self._client.given_back.append(message.id)
 
+    def release(self, *messages):
+        self._client.released += [message.id for message in messages]
+
     def extend(self, message):
         self._client.extended.append(message.id)
 
@@ -86,7 +89,7 @@ class FakeClient:
         self.published = []
         self.queue = []
         self.waits = []
-        self.acknowledged, self.given_back, self.extended = [], [], []
+        self.acknowledged, self.given_back, self.released, self.extended = [], [], [], []
         self.places = []
         self.forgotten = []
         self.figures = {}
@@ -104,6 +107,9 @@ class FakeClient:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.closed = True
 
     def put(self, *bodies):

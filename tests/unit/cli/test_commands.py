@@ -197,7 +197,8 @@ def test_a_weaker_socket_does_not_hide_the_port(
 
 def test_nobody_there_is_told_in_one_line(run, client, words):
     client.error = ServerUnreachableError("no gstream server at 127.0.0.1:8080: Connection refused")
-    assert run(*words) == ("gstream: no gstream server at 127.0.0.1:8080: Connection refused\n", 2)
+    advice = "(start one with `gstream serve`, or name it with --host and --port)"
+    assert run(*words) == (f"gstream: {client.error} {advice}\n", 2)
 
 
 @pytest.mark.parametrize("command", ["consume", "peek", "publish", "seek 1"])
@@ -215,9 +216,12 @@ def test_topic_and_group_by_option_and_by_variable(run, client, stdin, monkeypat
     assert ("group" in client.arguments) == (command != "publish")
 
 
-def test_only_who_follows_waits_for_a_server_that_is_gone(run, client, words):
+def test_the_client_connects_again_for_none_of_them(run, client, words):
     run(*words)
-    assert client.arguments["reconnect_seconds"] == 0
-    client.error = ServerUnreachableError("gone")
-    run("consume", "--follow")
-    assert client.arguments["reconnect_seconds"] > 0
+    assert client.arguments.get("reconnect_seconds", 0) == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "queue.example:1", "[::1]:8080"])
+def test_a_port_in_the_host_is_told(run, client, words, host):
+    assert run(*words, "--host", host) == (f"gstream: --host: {host!r} has a port, which goes into --port\n", 2)
+    assert client.address is None

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from gstream.cli import cli
-from gstream.errors import DisconnectedError, RefusedError
+from gstream.cli.patience import PatientClient
+from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
 
 
 def test_one_a_line(run, client):
@@ -47,7 +48,7 @@ def test_exit_empty_goes_on_until_nothing_is_there(run, client):
 def test_it_waits_as_long_as_told(run, client):
     run("consume", "--wait", "5")
     run("consume", "--wait", "5", "--exit-empty")
-    client.error = DisconnectedError("enough")
+    client.error = RefusedError("internal", "enough")
     run("consume", "--follow")
     (_, total), (_, each), (_, forever) = client.waits
     assert 4 < total <= 5
@@ -88,7 +89,7 @@ def test_an_acknowledgement_that_comes_too_late_is_told_and_ends_nothing(run, cl
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (DisconnectedError("it closed"), "it closed (1 printed messages are perhaps delivered again)"),
+        (DisconnectedError("it closed"), "it closed (1 printed message perhaps delivered again)"),
         (RefusedError("internal", "a bug"), "internal: a bug"),
     ],
     ids=str,
@@ -109,11 +110,19 @@ def test_a_command_that_cannot_be_started(run, client, monkeypatch):
     assert client.acknowledged == []
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device")], ids=str)
-def test_what_could_not_be_printed_is_given_back(client, monkeypatch, capsys, error):
+TEXT = "gstream: cannot print: No space left on device (what was not printed stays in the queue)\n"
+
+
+@pytest.mark.parametrize("printed", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "codes", "text"),
+    [(BrokenPipeError(32, "Broken pipe"), [141, 0], ""), (OSError(28, "No space left on device"), [2, 2], TEXT)],
+    ids=str,
+)
+def test_what_could_not_be_printed_is_released(client, monkeypatch, capsys, error, codes, text, printed):
     class Broken(io.BytesIO):
         def write(self, data):
-            if self.tell():
+            if self.tell() >= printed:
                 raise error
             return super().write(data)
 
@@ -121,7 +130,48 @@ def test_what_could_not_be_printed_is_given_back(client, monkeypatch, capsys, er
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(Broken()))
     with pytest.raises(SystemExit) as caught:
         cli.main(["consume", "-n", "5"], prog_name="gstream")
-    assert caught.value.code == 2
-    assert (client.acknowledged, client.given_back) == (["0"], ["1", "2"])
-    text = f"gstream: cannot print: {error.strerror} (what was not printed stays in the queue)\n"
+    assert caught.value.code == codes[printed]
+    assert (client.acknowledged, client.given_back) == (["0"][:printed], [])
+    assert client.released == ["0", "1", "2"][printed:]
     assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize("command", ["", " \t"], ids=repr)
+def test_a_command_that_is_empty(run, client, command):
+    output, code = run("consume", "--exec", command)
+    assert code == 2
+    assert output.endswith("Error: --exec is empty (an unset variable?)\n")
+    assert client.waits == []
+
+
+@pytest.mark.parametrize("loss", [DisconnectedError("it closed"), RefusedError("drain", "stopping")], ids=str)
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_lost_server_is_told_once_and_had_back(client, capsys, loss, tells):
+    attempts = iter([None, ServerUnreachableError("not yet"), None])
+
+    def connect():
+        error = next(attempts)
+        if error is not None:
+            raise error
+        client.error = None
+        return client
+
+    with PatientClient(connect, 30.0, tells=tells) as patient:
+        client.put(b"a")
+        client.error = loss
+        assert [message.body for message in patient.lease(1, wait_seconds=None).messages] == [b"a"]
+    assert capsys.readouterr().err == f"gstream: lost the server: {loss}; tries for 30 s to have it back\n" * tells
+
+
+def test_a_server_that_refuses_is_not_lost(client):
+    client.error = RefusedError("full", "no more leases")
+    patient = PatientClient(lambda: client, 30.0)
+    with pytest.raises(RefusedError, match="full"):
+        patient.lease(1, wait_seconds=None)
+
+
+def test_patience_ends(client):
+    patient = PatientClient(lambda: client, 1e-9)
+    client.error = DisconnectedError("it closed")
+    with pytest.raises(DisconnectedError, match="it closed"):
+        patient.lease(1, wait_seconds=None)

@@ -61,7 +61,8 @@ def test_groups(run, client):
         "t b.lag 0 9 0 0 0 0 0 0",
     ]
     assert run("groups", "-t", "empty") == ("", 1)
-    assert run("groups", "-t", "none") == ("gstream: name: no such topic\n", 2)
+    assert run("groups", "-t", "none") == ("gstream: no such topic: none\n", 2)
+    assert run("stats", "-t", "none") == ("gstream: no such topic: none\n", 2)
     first = json.loads(run("groups", "-t", "t", "--json")[0].splitlines()[0])
     assert first == {"topic": "t", "group": "a", **groups_of(FIGURES)["a"]}
 

@@ -96,5 +96,17 @@ def test_it_counts_what_was_confirmed_of_the_call_that_failed(run, client, tmp_p
 )
 def test_a_file_that_cannot_be_read(run, client, tmp_path, name, reason):
     path = str(tmp_path / name)
+    advice = f"; arguments are files; to send text: echo {path} | gstream publish" if name == "none" else ""
     before = "(0 messages were published before)"
-    assert run("publish", path) == (f"gstream: cannot read {path}: {reason} {before}\n", 2)
+    assert run("publish", path) == (f"gstream: cannot read {path}: {reason}{advice} {before}\n", 2)
+
+
+def test_a_text_is_no_file_and_how_to_send_it(run, client):
+    output, code = run("publish", "hello world")
+    assert code == 2
+    assert "; to send text: echo 'hello world' | gstream publish " in output
+
+
+def test_one_is_no_plural(run, client, stdin):
+    stdin(b'{"body": "a"}\n1\n')
+    assert run("publish", "--json") == ("gstream: object 2: it is no object (1 message was published before)\n", 2)

@@ -45,14 +45,22 @@ def test_of_too_many_topics_those_that_keep_most_are_shown(client):
 
 
 def test_once_prints_one_table(run, client):
-    client.figures = {None: {"version": "1", "memory.used": 2048, "uptime": 90061}, "t": topic(4, **GROUP)}
+    client.figures = {
+        None: {"version": "1", "memory.used": 2048, "memory.retained": 1024, "uptime": 90061},
+        "t": topic(4, **GROUP),
+    }
     output, code = run("top", "--once", "--interval", "0")
     assert code == 0
     assert "gstream 1 at 127.0.0.1:8080, up 1 d 1:01:01" in output
-    assert "memory 2.0 KiB of 0 B" in output
+    assert "memory 2.0 KiB of 0 B, retained 1.0 KiB, " in output
     rows = [" ".join(line.split()) for line in output.splitlines()]
     assert "TOPIC GROUP MESSAGES IN/s OUT/s BACKLOG LEASED CONSUMERS" in rows
     assert {"t 7 0", "g 0 5 2 1"} <= set(rows)
+
+
+def test_once_of_a_topic_that_is_none(run, client):
+    client.figures = {None: {"version": "1"}}
+    assert run("top", "--once", "-t", "nosuch") == ("gstream: no such topic: nosuch\n", 2)
 
 
 def test_no_terminal_is_told(run, client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import select
 import socket
+import struct
 import time
 from collections import deque
 
@@ -21,7 +22,9 @@ class Peer:
     """What a client uses of a socket, and the server behind it.
 
     exchanges: pairs of the bytes that must be sent next, and what then comes: bytes, or a list of pieces, each
-    received by itself; the piece END is the connection's end. An exception in the place of either is raised.
+    received by itself; the piece END is the connection's end. An exception in the place of either is raised. A piece
+    that is a function is called, and what it gives is received.
+    chunk: so many bytes are taken at a time.
     """
 
     def __init__(self, *exchanges, greeting=READY):
@@ -31,7 +34,9 @@ class Peer:
         self.windows = []
         self.timeouts = []
         self.closed = False
-        self.option = None
+        self.options = []
+        self.sent_with = []
+        self.chunk = None
 
     def say(self, *pieces):
         """Send without being asked."""
@@ -41,10 +46,18 @@ class Peer:
         self.timeouts.append(seconds)
 
     def setsockopt(self, *option):
-        self.option = option
+        self.options.append(option)
 
-    def sendall(self, data):
+    @property
+    def linger(self):
+        """What a close would do now: b"reset", or None."""
+        values = [value for level, name, value in self.options if name == socket.SO_LINGER]
+        return b"reset" if values and struct.unpack("ii", values[-1]) == (1, 0) else None
+
+    def send(self, data):
         assert not self.closed
+        data = data[: self.chunk]
+        self.sent_with.append(self.linger)
         if self.exchanges and isinstance(self.exchanges[0][0], Exception):
             raise self.exchanges.popleft()[0]
         self.sent += data
@@ -56,6 +69,7 @@ class Peer:
             self.sent = self.sent[len(expected) :]
             self.say(*(reply if isinstance(reply, list) else filter(None, [reply])))
         assert not self.sent or (self.exchanges and self.exchanges[0][0].startswith(self.sent)), f"got {self.sent!r}"
+        return len(data)
 
     def recv(self, size):
         assert not self.closed
@@ -64,6 +78,8 @@ class Peer:
         piece = self.pieces.popleft()
         if isinstance(piece, BaseException):
             raise piece
+        if callable(piece):
+            piece = piece()
         if len(piece) > size:
             self.pieces.appendleft(piece[size:])
         if piece == END:
@@ -72,6 +88,7 @@ class Peer:
 
     def close(self):
         self.closed = True
+        self.closed_with = self.linger
 
 
 class Poll:
@@ -152,7 +169,7 @@ def connect(network):
         (peer,) = network(exchanges, greeting=greeting)
         client = Client("queue.example", 9000, **{"reconnect_seconds": 0, **arguments})
         peer.windows.clear()
-        peer.timeouts.clear()
+        del peer.timeouts[:-1]  # the one that is set
         return client, peer
 
     return connect

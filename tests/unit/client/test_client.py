@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gstream.client.client import MAX_COUNT
+from gstream.client import Client
+from gstream.client.arguments import MAX_COUNT
 from gstream.client.message import Message
 from gstream.client.window import WINDOW_MESSAGES
 from gstream.errors import DisconnectedError, RefusedError
@@ -50,6 +53,11 @@ def test_publish_sends_no_more_than_a_window_before_it_reads(connect):
         ([b"a"], {"id": "7"}, ValueError),
         (iter([b"a"]), {"id": "7"}, ValueError),
         (b"a", {"delay_seconds": -1}, ValueError),
+        (b"a", {"delay_seconds": 1e9}, ValueError),
+        (b"a", {"key": 5}, TypeError),
+        (b"a", {"id": 5}, TypeError),
+        (b"a", {"id": ""}, ValueError),
+        (b"a", {"id": "\ud800"}, ValueError),
     ],
 )
 def test_what_cannot_be_published_is_not_sent(connect, bodies, arguments, error):
@@ -100,7 +108,10 @@ def test_an_answer_that_is_no_confirmation(connect):
         client.publish(b"x")
 
 
-@pytest.mark.parametrize("pieces", [[b"o", b"k\r", b"\nok\r\nok", b"\r\n"], [b"ok\r\n# a notice\nok\r\nok\r\n"]])
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"o", b"k\r", b"\nok\r\nok", b"\r\n"], [b"ok\r\n# a notice\nok\r\nok\r\n"], [b"+ 0:1\nok\r\n+ ", b"delayed\n"]],
+)
 def test_confirmations_in_pieces(connect, pieces):
     client, _ = connect((b"px\npx\npx\n", pieces))
     assert client.publish([b"x"] * 3) == 3
@@ -138,7 +149,7 @@ def test_how_long_consume_waits(connect, arguments, sent, timeout):
     assert peer.timeouts[-1] == timeout
 
 
-@pytest.mark.parametrize("seconds", [None, 1e8], ids=str)
+@pytest.mark.parametrize("seconds", [None, 1e8, math.inf], ids=str)
 def test_a_long_wait_is_made_of_several(connect, seconds):
     long = b"w3600.000 2\n"
     client, peer = connect((long, b".\n"), (long, b".\n"), (long, b"= 0 1 a\n.\n"), timeout=3.0)
@@ -153,7 +164,8 @@ def test_several_waits_take_the_time_that_was_given(connect):
 
 @pytest.mark.parametrize("call", ["consume", "lease"])
 @pytest.mark.parametrize(
-    "arguments", [{"count": 0}, {"count": -1}, {"count": MAX_COUNT + 1}, {"wait_seconds": -1}, {"wait_seconds": 1e999}]
+    "arguments",
+    [{"count": 0}, {"count": -1}, {"count": MAX_COUNT + 1}, {"wait_seconds": -1}, {"wait_seconds": math.nan}],
 )
 def test_what_cannot_be_asked_for(connect, call, arguments):
     client, peer = connect()
@@ -254,15 +266,72 @@ def test_seek_to_nowhere(connect, where):
     assert peer.windows == []
 
 
+@pytest.mark.parametrize(
+    ("where", "text"), [(b"7", "not bytes"), (1.5, "not float"), (None, "not NoneType")], ids=["bytes", "float", "None"]
+)
+def test_seek_to_what_is_no_place(connect, where, text):
+    client, peer = connect()
+    with pytest.raises(TypeError, match=rf"^seek takes an id \(a str\), a number \(an int\), .*, {text}$"):
+        client.seek(where)
+    assert peer.windows == []
+
+
+def test_a_name_is_a_str(connect):
+    client, peer = connect()
+    for names in ((b"news",), (None, b"a")):
+        with pytest.raises(TypeError, match=r"^a name is a str, not bytes: decode it, as in name\.decode\(\)$"):
+            client.use(*names)
+    assert peer.windows == []
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "error", "text"),
+    [
+        ("queue.example:9000", 8080, ValueError, "host and port are two arguments: 'queue.example', 9000"),
+        ("queue.example", 0, ValueError, "a port is 1 to 65535, not 0"),
+        ("queue.example", 65536, ValueError, "a port is 1 to 65535, not 65536"),
+        ("queue.example", "9000", TypeError, r"a port is an int, not str: give int\('9000'\)"),
+    ],
+)
+def test_what_is_no_address_is_not_connected_to(host, port, error, text):
+    with pytest.raises(error, match=f"^{text}"):
+        Client(host, port)
+
+
+def test_two_threads_at_once_are_told(connect):
+    """The second one comes while the first waits for its answer; what it would have sent is not sent."""
+    raised = []
+
+    def meddle():
+        for call in (client.ping, lambda: lease.acknowledge(*lease.messages)):
+            try:
+                call()
+            except RuntimeError as error:
+                raised.append(str(error))
+
+    def answer():
+        thread = threading.Thread(target=meddle)
+        thread.start()
+        thread.join()
+        return b"+ \n"
+
+    client, peer = connect((b"r0.000 1\n", b"= 0 1 a\n.\n"), (b"z\n", [answer]), (b"z\n", b"+ \n"))
+    lease = client.lease()
+    client.ping()
+    assert raised == ["a client belongs to one thread at a time; make one for each"] * 2
+    client.ping()
+    assert peer.windows == [b"r0.000 1\n", b"z\n", b"z\n"]
+
+
 def test_several_places(connect):
     client, _ = connect((b"f^\n", b"+ 0:0 1:5\n"))
     assert client.seek("oldest") == ["0:0", "1:5"]
 
 
 def test_stats_are_numbers_where_they_are(connect):
-    reply = b"messages 5\nuptime 1.5\nversion 0.1.0\nodd \xff x\n.\n"
+    reply = b"messages 5\nuptime 1.5\nversion 0.1\nodd \xff x\n.\n"
     client, _ = connect((b"i\n", reply), (b"inews\n", b"- name no such topic\n"))
-    assert client.stats() == {"messages": 5, "uptime": 1.5, "version": "0.1.0", "odd": "\ufffd x"}
+    assert client.stats() == {"messages": 5, "uptime": 1.5, "version": "0.1", "odd": "\ufffd x"}
     with pytest.raises(RefusedError, match=r"^name: no such topic$"):
         client.stats("news")
 

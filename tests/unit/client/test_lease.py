@@ -37,10 +37,54 @@ def test_nothing_there(connect):
 
 
 def test_all_are_given_back_if_the_block_raises(connect):
-    client, _ = connect(THREE, (b"n0\nn1\nn2\n", b"+ 0\n- gone 1\n+ 2\n"), PING)
-    with pytest.raises(Oops), client.lease(3):
-        raise Oops
+    """Those that were handed out one by one: an attempt. The others: none."""
+    client, _ = connect(THREE, (b"n0\nn1\no2\n", b"+ 0\n- gone 1\n+ 1\n"), PING)
+
+    def work():
+        with client.lease(3) as lease:
+            for message in lease:
+                if message.id == "1":
+                    raise Oops
+
+    with pytest.raises(Oops):
+        work()
     client.ping()
+
+
+def test_looking_at_the_messages_is_no_attempt(connect):
+    client, _ = connect(THREE, (b"a1\n", b"+ 1\n"), (b"o0 2\n", b"+ 2\n"), PING)
+
+    def work():
+        with client.lease(3) as lease:
+            lease.acknowledge(lease.messages[1])
+            raise Oops
+
+    with pytest.raises(Oops):
+        work()
+    client.ping()
+
+
+def test_a_message_of_an_earlier_lease_does_not_settle_another_one(connect):
+    """Not even if it is its equal; the others of the call are settled."""
+    client, peer = connect(
+        (b"r0.000 1\n", b"= 0 1 a\n.\n"), (b"n0\n", b"+ 0\n"), THREE, (b"a1\n", b"+ 1\n"), (b"a0 2\n", b"+ 2\n")
+    )
+    with client.lease() as earlier:
+        earlier.give_back(earlier.messages[0])
+    with client.lease(3) as lease:
+        sent = len(peer.windows)
+        for settle in (lease.acknowledge, lease.give_back, lease.extend, lease.bury, lease.release):
+            with pytest.raises(RefusedError, match=r"^gone: 0$"):
+                settle(earlier.messages[0])
+        assert len(peer.windows) == sent
+        with pytest.raises(RefusedError, match=r"^gone: 0$"):
+            lease.acknowledge(earlier.messages[0], lease.messages[1])
+
+
+def test_acknowledging_nothing_is_a_mistake(connect):
+    client, _ = connect(THREE, (b"a0 1 2\n", b"+ 3\n"))
+    with client.lease(3) as lease, pytest.raises(TypeError, match=r"^acknowledge takes the messages that are done"):
+        lease.acknowledge()
 
 
 def test_those_that_are_settled_one_by_one_are_not_settled_again(connect):
@@ -61,7 +105,6 @@ def test_several_at_once(connect):
     client, _ = connect(THREE, (b"a2 0\n", b"+ 2\n"), (b"a1\n", b"+ 1\n"))
     with client.lease(3) as lease:
         lease.acknowledge(lease.messages[2], lease.messages[0])
-        lease.acknowledge()
 
 
 @pytest.mark.parametrize(
@@ -143,8 +186,14 @@ def test_many_are_given_back_in_windows(connect):
         (rest, b"+ 0\n" * rest.count(b"\n")),
         PING,
     )
-    with pytest.raises(Oops), client.lease(count):
-        raise Oops
+
+    def work():
+        with client.lease(count) as lease:
+            assert len(list(lease)) == count
+            raise Oops
+
+    with pytest.raises(Oops):
+        work()
     assert peer.windows[1:] == [first, rest]
     client.ping()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gstream.client import Client
 from gstream.client.link import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Backoff
 from gstream.errors import ClientError, DisconnectedError, RefusedError, ServerUnreachableError
 
@@ -157,6 +158,51 @@ def test_a_wait_is_not_begun_anew_by_a_new_connection(reconnect, clock):
 def test_a_wait_that_is_over_by_then_asks_once_more(reconnect):
     client, _ = reconnect([(b"w0.010 1\n", [END])], [(b"w0.000 1\n", b"= 0 1 a\n.\n")])
     assert client.consume(wait_seconds=0.01) == [b"a"]
+
+
+def test_the_time_to_reconnect_runs_from_the_loss(reconnect, clock):
+    """Not from the start of a call that waited for longer than that."""
+
+    def end_later():
+        clock.now += 40
+        return END
+
+    client, _ = reconnect(
+        [(b"w60.000 1\n", [end_later])], [(b"w19.950 1\n", [end_later])], REFUSED, [(b"w0.000 1\n", b".\n")]
+    )
+    assert client.consume(wait_seconds=60) == []
+    assert clock.sleeps == pytest.approx([0.05, 0.05, 0.1])
+
+
+def test_silence_is_not_waited_for_again_and_again(reconnect, clock):
+    def say_nothing():
+        clock.now += 10
+        raise TimeoutError
+
+    silent = [(b"z\n", [say_nothing])]
+    client, _ = reconnect(silent, silent, silent, silent, reconnect_seconds=25)
+    with pytest.raises(DisconnectedError, match="did not answer in time"):
+        client.ping()
+
+
+def test_a_server_that_is_full_is_tried_again(network, clock):
+    first, full, third = network([(b"z\n", [END])], [], [PING])
+    full.exchanges[0] = (b"zready\n", b"- full too many connections\r\n")
+    client = Client("queue.example", 9000)
+    client.ping()
+    assert first.closed
+    assert full.closed
+    assert not third.closed
+    assert clock.sleeps == pytest.approx([0.05, 0.1])
+
+
+def test_a_server_that_stays_full(network):
+    scripts = network([(b"z\n", [END])], [], [])
+    for full in scripts[1:]:
+        full.exchanges[0] = (b"zready\n", b"- full too many connections\r\n")
+    client = Client("queue.example", 9000, reconnect_seconds=0.06)
+    with pytest.raises(RefusedError, match=r"^full: too many connections$"):
+        client.ping()
 
 
 def test_jitter(monkeypatch, clock):

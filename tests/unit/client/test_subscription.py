@@ -164,9 +164,13 @@ def test_an_acknowledgement_that_is_too_late_is_told_and_the_stream_goes_on(conn
 
 
 def test_too_late_at_the_end(connect):
-    client, _ = connect((b"s100\nz\n", b"+ \n" + lines(0)), (b"a0\n", b""), (b"s0\n", b"- gone 0\n.\n"), PING)
-    with pytest.raises(RefusedError, match=r"^gone: 0$"), client.subscribe(wait_seconds=0) as messages:
-        list(messages)
+    client, _ = connect(
+        (b"s2\nz\n", b"+ \n" + lines(0, 1)), (b"a0\n", b""), (b"s0\n", b"- gone 0\n.\n"), (b"n1\n", b"+ 1\n"), PING
+    )
+    messages = client.subscribe(credit=2)
+    assert [next(messages).id, next(messages).id] == ["0", "1"]
+    with pytest.raises(RefusedError, match=r"^gone: 0$"), messages:
+        pass
     client.ping()
 
 
@@ -211,6 +215,20 @@ def test_closing_the_client_of_a_lost_connection(connect):
     client, peer = connect(START, (b"s0\n", [END]))
     client.subscribe()
     client.close()
+    assert peer.closed
+
+
+def test_closing_the_client_of_a_subscription_that_is_waited_on(connect):
+    """As a signal's handler may do it, or another thread: it is closed, and who waits is told."""
+
+    def close():
+        client.close()
+        raise OSError(9, "Bad file descriptor")
+
+    client, peer = connect(START)
+    messages = client.subscribe()
+    peer.say(close)
+    assert list(messages) == []
     assert peer.closed
 
 
@@ -288,7 +306,7 @@ def test_nothing_is_made_anew_if_that_is_turned_off(connect):
 
 
 def test_a_connection_that_is_lost_at_the_end(reconnect):
-    client, _ = reconnect([(b"s100\nz\n", b"+ \n" + lines(0)), (b"a0\n", b""), (b"s0\n", [END])], [PING])
+    client, _ = reconnect([(b"s100\nz\n", b"+ \n" + lines(0)), (b"a0\n", b"+ 1\n"), (b"s0\n", [END])], [PING])
     with pytest.raises(DisconnectedError), client.subscribe(wait_seconds=0) as messages:
         list(messages)
     client.ping()
@@ -313,10 +331,36 @@ def test_a_message_is_waited_for_as_long_as_was_said(connect):
         assert peer.timeouts == [5]
 
 
-def test_a_settlement_that_meets_a_lost_connection(reconnect):
+def test_a_message_that_is_not_at_hand(connect):
+    """Nothing is sent, since the id may be another message's; the one at hand stays at hand."""
+    client, _ = connect((b"s100\nz\n", b"+ \n" + lines(0, 1)), (b"a0 1\n", b"+ 2\n"), STOP)
+    with client.subscribe(wait_seconds=0) as messages:
+        first = next(messages)
+        next(messages)
+        for message in (first, Message("7", 1, b""), Message("1", 1, b"b")):
+            with pytest.raises(RefusedError, match=f"^gone: {message.id}$"):
+                messages.acknowledge(message)
+        assert list(messages) == []
+
+
+def test_a_message_of_an_earlier_connection_does_not_settle_another_one(reconnect):
     client, _ = reconnect(
-        [(b"s100\nz\n", b"+ \n" + lines(0)), (b"n0\n", [END])],
-        [(b"s100\nz\n", lines(0, attempt=2) + b"# a notice\n+ \n"), (b"a0\n", b"+ 1\n"), STOP],
+        [(b"s1\nz\n", b"+ \n" + lines(0)), (b"a0\n", [END])],
+        [(b"s1\nz\n", lines(0) + b"+ \n"), (b"e0\n", b"+ 0\n"), (b"a0\n", b"+ 1\n"), STOP],
+    )
+    with client.subscribe(credit=1, wait_seconds=0) as messages:
+        stale = next(messages)
+        again = next(messages)
+        with pytest.raises(RefusedError, match=r"^gone: 0$"):
+            messages.acknowledge(stale)
+        messages.extend(again)
+        assert list(messages) == []
+
+
+def test_nothing_of_a_lost_connection_is_handed_out_behind_a_settlement(reconnect):
+    client, _ = reconnect(
+        [(b"s100\nz\n", b"+ \n" + lines(0, 1, 2)), (b"n0\n", [END])],
+        [(b"s100\nz\n", lines(0, attempt=2) + b"+ \n"), (b"a0\n", b"+ 1\n"), STOP],
     )
     with client.subscribe(wait_seconds=0) as messages:
         message = next(messages)
@@ -325,13 +369,31 @@ def test_a_settlement_that_meets_a_lost_connection(reconnect):
         assert [(message.id, message.attempt) for message in messages] == [("0", 2)]
 
 
-def test_a_message_that_is_not_at_hand(connect):
-    """It is the server that knows; the one at hand stays at hand."""
-    client, _ = connect((b"s100\nz\n", b"+ \n" + lines(0)), (b"a7\n", b"- gone 7\n"), (b"a0\n", b"+ 1\n"), STOP)
+def test_another_message_that_is_gone_does_not_make_the_one_at_hand_forgotten(connect):
+    """What was too late is told when the next message is asked for."""
+    client, _ = connect(
+        (b"s100\nz\n", b"+ \n" + lines(0, 1)),
+        (b"a0\n", b""),
+        (b"e1\n", b"- gone 0\n+ 1\n"),
+        (b"a1\n", b"+ 1\n"),
+        STOP,
+    )
     with client.subscribe(wait_seconds=0) as messages:
         next(messages)
-        with pytest.raises(RefusedError, match=r"^gone: 7$"):
-            messages.acknowledge(Message("7", 1, b""))
+        messages.extend(next(messages))
+        with pytest.raises(RefusedError, match=r"^gone: 0$"):
+            next(messages)
+        assert list(messages) == []
+
+
+def test_it_does_not_end_while_an_answer_is_owed(connect):
+    """With the answer, more may come: nothing to wait for is no reason to leave it."""
+    client, peer = connect((b"s1\nz\n", b"+ \n" + lines(0)), (b"a0\n", b""), (b"a1\n", b"+ 1\n"), STOP)
+    with client.subscribe(credit=1, wait_seconds=0) as messages:
+        next(messages)
+        peer.recv, recv = (lambda size: peer.say(b"+ 1\n" + lines(1)) or recv(size)), peer.recv
+        assert next(messages).body == b"b"
+        peer.recv = recv
         assert list(messages) == []
 
 

@@ -95,11 +95,34 @@ def test_what_is_no_bytes(bodies, error):
         ("ä", 0, None, b" key=%C3%A4"),
         (None, 1.5, None, b" delay=1.500"),
         (None, 0, "7", b" id=7"),
+        (None, 0, "\udcff", b" id=%FF"),
         ("k", 60, b"i d", b" key=k delay=60.000 id=i%20d"),
     ],
 )
 def test_fields(key, delay, id, fields):
     assert encode_fields(key, delay, id) == fields
+
+
+@pytest.mark.parametrize(
+    ("key", "delay", "id", "error", "text"),
+    [
+        (None, 0, "", ValueError, "an id is 1 to 255 bytes: leave it out, or give it some"),
+        (None, 0, b"", ValueError, "an id is 1 to 255 bytes: leave it out, or give it some"),
+        (None, 0, "a\ud800", ValueError, r"an id has a lone surrogate: 'a\ud800' is no text; give bytes"),
+        ("\ud800", 0, None, ValueError, r"a key has a lone surrogate: '\ud800' is no text; give bytes"),
+        (5, 0, None, TypeError, "a key is bytes or str, not int: give str(5)"),
+        (None, 0, 5, TypeError, "an id is bytes or str, not int: give str(5)"),
+        (None, 1e9, None, ValueError, "a delay is up to 999999999 seconds, not 1000000000.0"),
+    ],
+)
+def test_what_are_no_fields(key, delay, id, error, text):
+    with pytest.raises(error) as caught:
+        encode_fields(key, delay, id)
+    assert str(caught.value) == text
+
+
+def test_where_nothing_may_break_off_all_are_counted():
+    assert list(windows([b"a", b"b\n"], counted=True)) == [(2, b"P1\na\nP2\nb\n\n")]
 
 
 @pytest.mark.parametrize(

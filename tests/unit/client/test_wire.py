@@ -9,7 +9,7 @@ import pytest
 import gstream
 from gstream.client import Client
 from gstream.client.message import MAX_BODY_BYTES
-from gstream.client.wire import CONNECT_SECONDS, LINE_BYTES
+from gstream.client.wire import CONNECT_SECONDS, LINE_BYTES, WHOLE_BYTES, where
 from gstream.errors import DisconnectedError, RefusedError, ServerUnreachableError
 
 BANNER = b"pXXX -> publish content XXX\r\nc -> consume new content\r\nq -> close stream\r\n"
@@ -36,13 +36,13 @@ def test_the_banner_is_skipped_if_there_is_one(connect, greeting):
 @pytest.mark.parametrize(
     ("greeting", "error", "text"),
     [
-        ([END], DisconnectedError, "queue.example:9000 closed the connection"),
-        ([BANNER, END], DisconnectedError, "queue.example:9000 closed the connection"),
-        ([b"+ rea", END], DisconnectedError, "queue.example:9000 closed the connection"),
-        ([BANNER], DisconnectedError, "queue.example:9000 did not answer in time"),
+        ([END], ServerUnreachableError, "queue.example:9000 closed the connection"),
+        ([BANNER, END], ServerUnreachableError, "queue.example:9000 closed the connection"),
+        ([b"+ rea", END], ServerUnreachableError, "queue.example:9000 closed the connection"),
+        ([BANNER], ServerUnreachableError, "queue.example:9000 did not answer in time"),
         (
             [ConnectionResetError(104, "Connection reset by peer")],
-            DisconnectedError,
+            ServerUnreachableError,
             "queue.example:9000 closed the connection: Connection reset by peer",
         ),
         (b"- full too many connections\r\n", RefusedError, "full: too many connections"),
@@ -93,14 +93,58 @@ def test_a_unix_socket_is_named_by_its_path(tmp_path):
 
 def test_small_messages_are_sent_at_once(connect):
     _, peer = connect()
-    assert peer.option == (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    assert peer.options[0] == (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def test_the_greeting_is_waited_for_a_second_at_most(network):
+@pytest.mark.parametrize(("timeout", "seconds"), [(60, 60), (0.1, CONNECT_SECONDS)])
+def test_the_greeting_is_waited_for_as_long_as_any_answer(network, timeout, seconds):
     (peer,) = network([], greeting=(b"zready\n", []))
+    with pytest.raises(ServerUnreachableError, match="did not answer in time"):
+        Client("queue.example", 9000, timeout=timeout)
+    assert peer.timeouts[-1] == pytest.approx(seconds)
+
+
+def test_the_address_of_a_text_can_be_read():
+    assert where(("::1", 8080)) == "[::1]:8080"
+    assert where(("queue.example", 8080)) == "queue.example:8080"
+    assert where("/run/gstream.sock") == "/run/gstream.sock"
+
+
+@pytest.mark.parametrize(
+    ("body", "taken", "ending"),
+    [
+        (b"a", [], None),
+        (b"a" * WHOLE_BYTES, [], b"reset"),
+        (b"a", [(b"p", b"")], b"reset"),
+        (b"a", [(b"pa\n", b"")], None),
+        (b"a" * WHOLE_BYTES, [(b"p" + b"a" * WHOLE_BYTES + b"\n", b"")], None),
+    ],
+    ids=["nothing", "nothing of much", "a part", "all", "all of much"],
+)
+def test_who_gives_up_on_the_way_resets_and_nobody_else(connect, body, taken, ending):
+    """At an orderly end the server takes an unfinished line for a command; after a reset it forgets what was read."""
+    whole = bool(taken) and taken[0][0].endswith(b"\n")
+    client, peer = connect(*taken, *([] if whole else [(TimeoutError("timed out"), b"")]))
+    peer.chunk = None if whole else 1
     with pytest.raises(DisconnectedError, match="did not answer in time"):
-        Client("queue.example", 9000, timeout=60)
-    assert peer.timeouts[1:] == [pytest.approx(CONNECT_SECONDS)]
+        client.publish(body)
+    assert peer.closed_with == ending
+
+
+def test_much_is_sent_so_that_who_is_killed_resets(connect):
+    client, peer = connect((b"p" + b"a" * WHOLE_BYTES + b"\n", b"ok\r\n"), (b"z\n", b"+ \n"))
+    peer.sent_with.clear()
+    client.publish(b"a" * WHOLE_BYTES)
+    client.ping()
+    assert peer.sent_with == [b"reset", None]
+
+
+def test_what_is_taken_in_parts_is_sent_whole(connect):
+    """Each part has the timeout for itself."""
+    client, peer = connect((b"pHello\npworld\n", b"ok\r\nok\r\n"))
+    peer.chunk = 5
+    assert client.publish([b"Hello", b"world"]) == 2
+    assert len(peer.windows) == 3
 
 
 @pytest.mark.parametrize(
