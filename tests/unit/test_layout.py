@@ -13,9 +13,12 @@ import gstream
 
 HOME = Path(gstream.__file__).parent
 ORDER = (
-    ("gstream", "gstream.errors", "gstream.batch", "gstream.config", "gstream.telnet", "gstream.storage"),
+    ("gstream", "gstream.errors", "gstream.batch", "gstream.counted", "gstream.config", "gstream.telnet", "gstream.storage"),
     ("gstream.protocol.commands", "gstream.protocol.decoder", "gstream.protocol.replies", "gstream.protocol"),
     ("gstream.storage.memory", "gstream.logs", "gstream.listeners"),
+    ("gstream.storage.files", "gstream.storage.finding", "gstream.storage.frame", "gstream.storage.index"),
+    ("gstream.storage.scan", "gstream.storage.segment", "gstream.storage.log", "gstream.storage.directory"),
+    ("gstream.storage.check",),
     ("gstream.group",),
     ("gstream.broker", "gstream.inflight"),
     ("gstream.connection", "gstream.server"),
@@ -24,14 +27,38 @@ ORDER = (
 )
 """From the ground up. A module knows those of the rows below it, and in its own row those before it."""
 
+NOT_FOR_FILES = {
+    "gevent",
+    "socket",
+    "logging",
+    "time",
+    "gstream.protocol",
+    "gstream.topic",
+    "gstream.group",
+    "gstream.broker",
+    "gstream.config",
+    "gstream.storage.memory",
+}
+"""What no module of the file layer knows: it gets its times, and tells those who ask."""
+
 NEVER_KNOWN = {
     "gstream": {"gevent", "socket", "logging"},
     "gstream.errors": {"gevent", "socket", "logging"},
     "gstream.batch": {"gevent", "socket", "logging", "gstream"},
+    "gstream.counted": {"gevent", "socket", "logging", "gstream.storage"},
     "gstream.config": {"gevent", "socket", "logging", "os", "sys", "click"},
     "gstream.telnet": {"gevent", "socket", "logging", "gstream"},
     "gstream.protocol": {"gevent", "socket", "logging", "time", "gstream.group", "gstream.broker", "gstream.storage"},
     "gstream.storage.memory": {"gevent", "socket", "gstream.protocol", "gstream.group"},
+    "gstream.storage.files": {*NOT_FOR_FILES, "gstream.batch", "threading"},
+    "gstream.storage.finding": {*NOT_FOR_FILES, "os", "gstream.batch"},
+    "gstream.storage.frame": {*NOT_FOR_FILES, "os", "gstream.storage"},
+    "gstream.storage.index": {*NOT_FOR_FILES, "os", "gstream.batch", "gstream.storage.files"},
+    "gstream.storage.scan": {*NOT_FOR_FILES, "os", "gstream.batch", "gstream.storage.log"},
+    "gstream.storage.segment": {*NOT_FOR_FILES, "gstream.batch", "gstream.storage.log"},
+    "gstream.storage.log": {*NOT_FOR_FILES, "gstream.storage.directory"},
+    "gstream.storage.directory": NOT_FOR_FILES,
+    "gstream.storage.check": {*NOT_FOR_FILES, "gstream.storage.log", "threading"},
     "gstream.listeners": {"gevent", "gstream.protocol"},
     "gstream.group": {"socket", "gstream.protocol"},
     "gstream.broker": {"gevent", "socket", "gstream.protocol"},

@@ -1,0 +1,190 @@
+"""Walks the frames of a segment, and finds its way on when something there is none.
+
+A frame is believed if its checksum is right and its offset is the one that was due. Where that is not so, the walk
+goes on at the next frame that can be believed, and tells what it left out: a gap. Nothing within the bytes that a
+broken frame claims is taken for a frame if there is another way on, because a message may hold the bytes of a frame
+(somebody publishes a log file); so what is found by searching must lead, frame by frame, to where the walk goes on
+anyway.
+
+Reads with the calls of ``files``, a window at a time. Knows no log and changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gstream.storage.files import Files
+from gstream.storage.frame import HEADER_BYTES, Frame, FrameError, Header, check_crc, decode_header
+from gstream.storage.index import Index
+
+__all__ = ["NO_LIMIT", "WINDOW_BYTES", "Gap", "Window", "scan"]
+
+WINDOW_BYTES: Final = 1 << 20
+NO_LIMIT: Final = 1 << 62
+"""More than any offset."""
+
+_EPOCH_AND_MAGIC: Final = re.compile(rb"\0\0\0\0(?=[\x02Pp])")
+"""What every frame that we wrote has in its bytes 12 to 16."""
+_EPOCH_FROM: Final = 12
+_MARK_BYTES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes that are left out.
+
+    position, end: where they lie in the file. offset: the one that was due. next_offset: of the frame that follows,
+    None if there is none up to the end: a torn tail. why: what is wrong with the first of them.
+    holds_frames: whether a frame that cannot be placed was found in them.
+    """
+
+    position: int
+    end: int
+    offset: int
+    next_offset: int | None
+    why: str
+    holds_frames: bool = False
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.position
+
+
+class Window:
+    """The part of a file that is in memory.
+
+    fd: an open descriptor. end: nothing is read behind this position. limit: no frame holds this offset or a later one.
+    window_bytes: how much is read at a time.
+    """
+
+    __slots__ = ("_buffer", "_fd", "_files", "_start", "_window_bytes", "end", "limit")
+
+    def __init__(
+        self, files: Files, fd: int, end: int, limit: int = NO_LIMIT, window_bytes: int = WINDOW_BYTES
+    ) -> None:
+        self._files = files
+        self._fd = fd
+        self._window_bytes = window_bytes
+        self._buffer = b""
+        self._start = 0
+        self.end = end
+        self.limit = limit
+
+    def _take(self, position: int, size: int) -> int:
+        """Have so many bytes in memory, as far as there are so many; returns where in the buffer they begin."""
+        start = position - self._start
+        if start < 0 or start + size > len(self._buffer):
+            wanted = min(max(size, self._window_bytes), self.end - position)
+            self._buffer = self._files.read(self._fd, max(0, wanted), position)
+            self._start = position
+            return 0
+        return start
+
+    def header(self, position: int, offset: int | None = None) -> Header:
+        """The header there, its checksum not checked. Raises FrameError."""
+        start = self._take(position, HEADER_BYTES)
+        return decode_header(self._buffer, start, offset)
+
+    def frame(self, position: int, offset: int | None = None) -> Frame:
+        """The frame there, which must have this offset, if one is given. Raises FrameError."""
+        header = self.header(position, offset)
+        size = header.size
+        if header.next_offset > self.limit:
+            raise FrameError(f"offset {header.next_offset - 1} in a segment that ends before {self.limit}")
+        if position + size > self.end:
+            raise FrameError(f"cut off: {self.end - position} of {size} bytes")
+        start = self._take(position, size)
+        if start + size > len(self._buffer):
+            raise FrameError("cut off: the file has become shorter")
+        check_crc(header, self._buffer, start)
+        return Frame(header, self._buffer, start, position)
+
+    def holds(self, position: int) -> bool:
+        """Whether the frame there is in memory as a whole."""
+        start = position - self._start
+        if start + HEADER_BYTES > len(self._buffer):
+            return False
+        with suppress(FrameError):
+            return start + decode_header(self._buffer, start).size <= len(self._buffer)
+        return False
+
+    def marks(self, position: int, stop: int) -> Iterator[int]:
+        """Positions before ``stop`` where a frame might begin: zeros and a known magic are in their places."""
+        at = position + _EPOCH_FROM
+        while at < stop:
+            # Read apart from the window: it is needed where the frames are that this finds.
+            chunk = self._files.read(self._fd, min(WINDOW_BYTES + _MARK_BYTES - 1, self.end - at), at)
+            if len(chunk) < _MARK_BYTES:
+                return
+            if chunk.strip(b"\0"):  # a tail of zeros is what some file systems leave, and it may be long
+                for match in _EPOCH_AND_MAGIC.finditer(chunk):
+                    if match.start() < WINDOW_BYTES and at + match.start() - _EPOCH_FROM < stop:
+                        yield at + match.start() - _EPOCH_FROM
+            at += WINDOW_BYTES
+
+
+def scan(window: Window, position: int, offset: int, index: Index | None = None) -> Iterator[Frame | Gap]:
+    """The frames from this position on, where the one with this offset is due, and the gaps between them.
+
+    index: helps to find the way on. Raises OSError.
+    """
+    while position < window.end:
+        try:
+            frame = window.frame(position, offset)
+        except FrameError as error:
+            following, holds_frames = _find_following(window, position, offset, index)
+            if following is None:
+                yield Gap(position, window.end, offset, None, str(error), holds_frames)
+                return
+            yield Gap(position, following.position, offset, following.offset, str(error), holds_frames)
+            position, offset = following.position, following.offset
+        else:
+            yield frame
+            position, offset = frame.end, frame.next_offset
+
+
+def _find_following(window: Window, position: int, offset: int, index: Index | None) -> tuple[Frame | None, bool]:
+    """The first frame behind a broken one, and whether there was another that cannot be placed."""
+    with suppress(FrameError):
+        claimed = position + window.header(position).size
+        if claimed == window.end:
+            return None, False
+        following = window.frame(claimed)
+        if following.offset >= offset:
+            return following, False
+    known = None
+    if index is not None:
+        for each, its_offset in index.after(position):
+            with suppress(FrameError):
+                known = window.frame(each, its_offset)
+                break
+    stop = known.position if known else window.end
+    found, holds_frames = _search(window, position + 1, stop, offset)
+    return found or known, holds_frames
+
+
+def _search(window: Window, position: int, stop: int, offset: int) -> tuple[Frame | None, bool]:
+    """The first frame that leads to ``stop``, and whether there was one that does not."""
+    holds_frames = False
+    for mark in window.marks(position, stop):
+        with suppress(FrameError):
+            frame = window.frame(mark)
+            if frame.offset >= offset:
+                if _leads_to(window, frame, stop):
+                    return frame, holds_frames
+                holds_frames = True
+    return None, holds_frames
+
+
+def _leads_to(window: Window, frame: Frame, stop: int) -> bool:
+    position, offset = frame.end, frame.next_offset
+    with suppress(FrameError):
+        while position < stop:
+            header = window.header(position, offset)
+            position, offset = position + header.size, header.next_offset
+    return position == stop
