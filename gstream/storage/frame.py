@@ -21,6 +21,7 @@ from gstream.batch import Batch
 from gstream.counted import CountedBatch
 
 __all__ = [
+    "CHECKED_FROM",
     "COUNTED",
     "HEADER_BYTES",
     "LINES",
@@ -50,7 +51,8 @@ _CHECKED: Final = Struct(">hiqqqhii")
 _BEFORE: Final = Struct(">qiibI")
 _OFFSET: Final = Struct(">q")
 HEADER_BYTES: Final = _HEADER.size
-_CHECKED_FROM: Final = _BEFORE.size
+CHECKED_FROM: Final = _BEFORE.size
+"""The checksum covers a frame from here on."""
 _LENGTH_FROM: Final = 12
 """A length counts from here."""
 _MIN_LENGTH: Final = HEADER_BYTES - _LENGTH_FROM
@@ -161,7 +163,7 @@ class Frame:
         header = self.header
         view = memoryview(self._buffer)[self._start : self._start + self.size]
         before = _BEFORE.pack(offset, header.length, _LEADER_EPOCH, header.magic, header.crc)
-        return before, view[_CHECKED_FROM:]
+        return before, view[CHECKED_FROM:]
 
 
 def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
@@ -198,7 +200,7 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
 
 def check_crc(header: Header, buffer: bytes, start: int) -> None:
     """Raise FrameError unless the frame that begins at ``start``, with this header, has the right checksum."""
-    with memoryview(buffer) as view, view[start + _CHECKED_FROM : start + header.size] as checked:
+    with memoryview(buffer) as view, view[start + CHECKED_FROM : start + header.size] as checked:
         if crc32c(checked) != header.crc:
             raise FrameError("the checksum is wrong")
 

@@ -2,9 +2,9 @@
 
 A frame is believed if its checksum is right and its offset is the one that was due. Where that is not so, the walk
 goes on at the next frame that can be believed, and tells what it left out: a gap. Nothing within the bytes that a
-broken frame claims is taken for a frame if there is another way on, because a message may hold the bytes of a frame
-(somebody publishes a log file); so what is found by searching must lead, frame by frame, to where the walk goes on
-anyway.
+broken frame claims is taken for a frame just because its checksum is right: a message may hold the bytes of a frame
+(somebody publishes a segment's file). It is one if the checksum of the broken frame says that this one ends there; and
+what is found elsewhere must lead, frame by frame, to where the walk goes on anyway.
 
 Reads with the calls of ``files``, a window at a time. Knows no log and changes nothing.
 """
@@ -17,8 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from crc32c import crc32c
+
 from gstream.storage.files import Files
-from gstream.storage.frame import HEADER_BYTES, Frame, FrameError, Header, check_crc, decode_header
+from gstream.storage.frame import CHECKED_FROM, HEADER_BYTES, Frame, FrameError, Header, check_crc, decode_header
 from gstream.storage.index import Index
 
 __all__ = ["NO_LIMIT", "WINDOW_BYTES", "Gap", "Window", "scan"]
@@ -113,6 +115,12 @@ class Window:
             return start + decode_header(self._buffer, start).size <= len(self._buffer)
         return False
 
+    def checksum(self, position: int, end: int, crc: int) -> int:
+        """The checksum of bytes that follow those whose checksum is given."""
+        for start in range(position, end, WINDOW_BYTES):
+            crc = crc32c(self._files.read(self._fd, min(WINDOW_BYTES, end - start), start), crc)
+        return crc
+
     def marks(self, position: int, stop: int) -> Iterator[int]:
         """Positions before ``stop`` where a frame might begin: zeros and a known magic are in their places."""
         at = position + _EPOCH_FROM
@@ -148,10 +156,33 @@ def scan(window: Window, position: int, offset: int, index: Index | None = None)
             position, offset = frame.end, frame.next_offset
 
 
+class _Claim:
+    """The bytes that a broken frame says are its own. It may be right but for the length, which no checksum covers."""
+
+    __slots__ = ("_checked", "_crc", "_header", "_window", "end")
+
+    def __init__(self, window: Window, position: int, header: Header) -> None:
+        self._window = window
+        self._header = header
+        self._checked = position + CHECKED_FROM
+        self._crc = 0
+        self.end = position + header.size
+
+    def ends_at(self, position: int) -> bool:
+        """Whether its checksum says that it ends there. Positions must not go back."""
+        if position > self._checked:
+            self._crc = self._window.checksum(self._checked, position, self._crc)
+            self._checked = position
+        return self._crc == self._header.crc
+
+
 def _find_following(window: Window, position: int, offset: int, index: Index | None) -> tuple[Frame | None, bool]:
     """The first frame behind a broken one, and whether there was another that cannot be placed."""
+    claim = None
     with suppress(FrameError):
-        claimed = position + window.header(position).size
+        header = window.header(position)
+        claim = _Claim(window, position, header) if header.base_offset == offset else None
+        claimed = position + header.size
         if claimed == window.end:
             return None, False
         following = window.frame(claimed)
@@ -164,19 +195,24 @@ def _find_following(window: Window, position: int, offset: int, index: Index | N
                 known = window.frame(each, its_offset)
                 break
     stop = known.position if known else window.end
-    found, holds_frames = _search(window, position + 1, stop, offset)
+    found, holds_frames = _search(window, position + 1, stop, offset, claim)
     return found or known, holds_frames
 
 
-def _search(window: Window, position: int, stop: int, offset: int) -> tuple[Frame | None, bool]:
-    """The first frame that leads to ``stop``, and whether there was one that does not."""
+def _search(window: Window, position: int, stop: int, offset: int, claim: _Claim | None) -> tuple[Frame | None, bool]:
+    """The first frame that can be placed, and whether there was one that cannot."""
     holds_frames = False
     for mark in window.marks(position, stop):
         with suppress(FrameError):
             frame = window.frame(mark)
-            if frame.offset >= offset:
-                if _leads_to(window, frame, stop):
+            if frame.offset < offset:
+                continue
+            if claim is not None and mark < claim.end:
+                if claim.ends_at(mark):
                     return frame, holds_frames
+            elif _leads_to(window, frame, stop):
+                return frame, holds_frames
+            else:
                 holds_frames = True
     return None, holds_frames
 

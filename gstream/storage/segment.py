@@ -147,7 +147,7 @@ class Segment:
             report(Finding(Kind.KEPT_ASIDE, self.path, text, tail.position, tail.size, tail.offset))
         files.truncate(fd, tail.position)
         files.sync(fd)
-        report(Finding(Kind.TORN, self.path, f"{tail.why}; cut off", tail.position, tail.size, tail.offset))
+        report(Finding(Kind.TORN, self.path, tail.why, tail.position, tail.size, tail.offset))
 
     def _copy(self, fd: int, aside: int, tail: Gap) -> None:
         files = self._files
