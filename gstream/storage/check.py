@@ -117,6 +117,8 @@ def _find(files: Files, target: str) -> Iterator[_Part | Finding]:
 
 def _find_in_directory(files: Files, path: str, names: list[str]) -> Iterator[_Part | Finding]:
     version = read_version(files, path)
+    if version is None:
+        raise VersionError(f"{path}: has no version")
     if version != VERSION:
         raise VersionError(f"{path}: has version {version}, this gstream reads {VERSION}")
     for name in names:

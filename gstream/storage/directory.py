@@ -71,13 +71,13 @@ class Directory:
             names = self._files.names(path)
             if _VERSION_FILE not in names and not _OURS.issuperset(names):
                 raise VersionError(f"{path}: neither empty nor a directory of gstream's")
-            self._lock = self._take_lock()
+            self._lock: int | None = self._take_lock()
             try:
                 self._check_version()
                 if self._make(self._topics):
                     self._files.sync_directory(path)
             except BaseException:
-                self._files.close(self._lock)
+                self.close()
                 raise
 
     def __repr__(self) -> str:
@@ -85,7 +85,9 @@ class Directory:
 
     def close(self) -> None:
         """Let others have it. Its logs must have been closed before."""
-        self._files.close(self._lock)
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            self._files.close(lock)
 
     # --- the lock and the version
 

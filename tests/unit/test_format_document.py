@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from gstream.batch import Message
@@ -58,14 +59,12 @@ def test_the_example_of_an_index() -> None:
 
 
 def test_every_byte_of_the_header_is_in_the_table() -> None:
-    rows = re.findall(
-        r"^\| (\d+)-(\d*) \| (base|length|leader|magic|checksum|attr|last|max|producer|count)", DOCUMENT, re.M
-    )
-    rows += re.findall(r"^\| (\d+)() \| (magic)", DOCUMENT, re.M)
-    places = sorted((int(first), int(last or first)) for first, last, _ in rows)
+    fields = "base|length|leader|magic|checksum|attributes|last|max|producer|count"
+    rows = re.findall(rf"^\| (\d+)(?:-(\d+))? \| (?:{fields})", DOCUMENT, re.MULTILINE)
+    places = sorted((int(first), int(last or first)) for first, last in rows)
     assert places[0][0] == 0
     assert places[-1][1] == 60
-    assert all(before[1] + 1 == after[0] for before, after in zip(places, places[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(places))
     assert len(places) == 13
 
 

@@ -187,7 +187,7 @@ class OneFile(Files):
     def __init__(self, data):
         self.data = data
 
-    def read(self, fd, size, position):
+    def read(self, _fd, size, position):
         return self.data[position : position + size]
 
 

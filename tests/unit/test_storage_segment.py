@@ -129,7 +129,7 @@ def test_what_was_appended_is_read(make, findings):
 
 def test_one_write_for_many_frames(make, files):
     calls = []
-    files.write = lambda fd, buffers, position: calls.append((len(buffers), position)) or sum(map(len, buffers))
+    files.write = lambda _fd, buffers, position: calls.append((len(buffers), position)) or sum(map(len, buffers))
     segment = make()
     segment.create()
     append(segment, *[encode(offset) for offset in range(5)])
@@ -256,7 +256,7 @@ def test_damage_stays_where_it_is(make, findings):
     assert (found.kind, found.position, found.size, found.offset, found.next_offset) == (Kind.DAMAGED, SIZE, SIZE, 1, 2)
     assert "messages 1 to 1" in str(found)
     assert again.size == 4 * SIZE
-    assert read_all(again, lambda finding: None) == [0, 2, 3]
+    assert read_all(again, lambda _finding: None) == [0, 2, 3]
 
 
 def test_what_cannot_be_placed_is_kept_aside(make, findings, tmp_path):
@@ -332,12 +332,12 @@ def other_index(sealed):
 
 
 WRONG = {
-    "missing": (lambda sealed, data: None, "it is missing"),
-    "empty": (lambda sealed, data: b"", "0 bytes are no index"),
-    "short": (lambda sealed, data: data[:-16], "the checksum is wrong"),
-    "torn": (lambda sealed, data: data[:-3], "bytes are no index"),
-    "zeros": (lambda sealed, data: bytes(len(data)), "does not begin"),
-    "another": (lambda sealed, data: other_index(sealed), "leads to position"),
+    "missing": (lambda _sealed, _data: None, "it is missing"),
+    "empty": (lambda _sealed, _data: b"", "0 bytes are no index"),
+    "short": (lambda _sealed, data: data[:-16], "the checksum is wrong"),
+    "torn": (lambda _sealed, data: data[:-3], "bytes are no index"),
+    "zeros": (lambda _sealed, data: bytes(len(data)), "does not begin"),
+    "another": (lambda sealed, _data: other_index(sealed), "leads to position"),
 }
 
 
