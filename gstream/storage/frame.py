@@ -33,6 +33,7 @@ __all__ = [
     "decode_frame",
     "decode_header",
     "encode_frame",
+    "unpack_header",
 ]
 
 RECORDS: Final = 2
@@ -176,14 +177,21 @@ def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
     return before + checked, data
 
 
+def unpack_header(buffer: bytes, start: int = 0) -> Header | None:
+    """What stands where a header's fields would be, whatever that is; None if there are too few bytes."""
+    if len(buffer) - start < HEADER_BYTES:
+        return None
+    return Header._make(_HEADER.unpack_from(buffer, start))
+
+
 def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> Header:
     """The header that begins at ``start``, which must be that of the frame with this offset, if one is given.
 
     Raises FrameError if it can be none. That its checksum is right is not checked.
     """
-    if len(buffer) - start < HEADER_BYTES:
+    header = unpack_header(buffer, start)
+    if header is None:
         raise FrameError(f"cut off: {len(buffer) - start} bytes are no header")
-    header = Header._make(_HEADER.unpack_from(buffer, start))
     base_offset, length, _, magic, _, attributes, last_delta, *_, records = header
     if magic in _KINDS:
         sound = attributes == magic and last_delta == records - 1 >= 0

@@ -20,7 +20,16 @@ from typing import Final
 from crc32c import crc32c
 
 from gstream.storage.files import Files
-from gstream.storage.frame import CHECKED_FROM, HEADER_BYTES, Frame, FrameError, Header, check_crc, decode_header
+from gstream.storage.frame import (
+    CHECKED_FROM,
+    HEADER_BYTES,
+    Frame,
+    FrameError,
+    Header,
+    check_crc,
+    decode_header,
+    unpack_header,
+)
 from gstream.storage.index import Index
 
 __all__ = ["NO_LIMIT", "WINDOW_BYTES", "Gap", "Window", "scan"]
@@ -91,6 +100,10 @@ class Window:
         """The header there, its checksum not checked. Raises FrameError."""
         start = self._take(position, HEADER_BYTES)
         return decode_header(self._buffer, start, offset)
+
+    def raw_header(self, position: int) -> Header | None:
+        """What stands where a header's fields would be."""
+        return unpack_header(self._buffer, self._take(position, HEADER_BYTES))
 
     def frame(self, position: int, offset: int | None = None) -> Frame:
         """The frame there, which must have this offset, if one is given. Raises FrameError."""
@@ -178,6 +191,9 @@ class _Claim:
 
 def _find_following(window: Window, position: int, offset: int, index: Index | None) -> tuple[Frame | None, bool]:
     """The first frame behind a broken one, and whether there was another that cannot be placed."""
+    likely = {offset}
+    if raw := window.raw_header(position):  # no single fault spoils both of these
+        likely |= {offset + raw.last_offset_delta + 1, offset + raw.records}
     claim = None
     with suppress(FrameError):
         header = window.header(position)
@@ -186,7 +202,7 @@ def _find_following(window: Window, position: int, offset: int, index: Index | N
         if claimed == window.end:
             return None, False
         following = window.frame(claimed)
-        if following.offset >= offset:
+        if following.offset >= offset and _is_borne_out(window, following, likely):
             return following, False
     known = None
     if index is not None:
@@ -195,32 +211,43 @@ def _find_following(window: Window, position: int, offset: int, index: Index | N
                 known = window.frame(each, its_offset)
                 break
     stop = known.position if known else window.end
-    found, holds_frames = _search(window, position + 1, stop, offset, claim)
-    return found or known, holds_frames
-
-
-def _search(window: Window, position: int, stop: int, offset: int, claim: _Claim | None) -> tuple[Frame | None, bool]:
-    """The first frame that can be placed, and whether there was one that cannot."""
     holds_frames = False
-    for mark in window.marks(position, stop):
+    for mark in window.marks(position + 1, stop):
         with suppress(FrameError):
             frame = window.frame(mark)
             if frame.offset < offset:
                 continue
             if claim is not None and mark < claim.end:
-                if claim.ends_at(mark):
+                if frame.offset in likely and claim.ends_at(mark):
                     return frame, holds_frames
-            elif _leads_to(window, frame, stop):
+                if claim.end > stop:  # a message's bytes, as far as anybody can tell
+                    continue
+            if _leads_to(window, frame, known, likely):
                 return frame, holds_frames
-            else:
-                holds_frames = True
-    return None, holds_frames
+            holds_frames = True
+    return known, holds_frames
 
 
-def _leads_to(window: Window, frame: Frame, stop: int) -> bool:
+def _leads_to(window: Window, frame: Frame, known: Frame | None, likely: set[int]) -> bool:
+    """Whether one comes from this frame, header by header, to the one that is known, or else to the end."""
+    stop = known.position if known else window.end
     position, offset = frame.end, frame.next_offset
     with suppress(FrameError):
         while position < stop:
             header = window.header(position, offset)
             position, offset = position + header.size, header.next_offset
-    return position == stop
+    if position != stop:
+        return False
+    return offset == known.offset if known else _is_borne_out(window, frame, likely)
+
+
+def _is_borne_out(window: Window, frame: Frame, likely: set[int]) -> bool:
+    """Whether something else says that its offset is right: the checksum does not cover it."""
+    if frame.offset in likely:
+        return True
+    if frame.end == window.end:
+        return frame.next_offset == window.limit
+    with suppress(FrameError):
+        window.header(frame.end, frame.next_offset)
+        return True
+    return False
