@@ -65,6 +65,8 @@ class Directory:
         self._settings = settings or LogSettings()
         self._files = files or Files()
         self._topics = os.path.join(path, TOPICS)
+        self._known: set[str] = set()
+        """Names of topics as the disk has them."""
         with self._errors():
             if self._make(path):
                 self._files.sync_directory(os.path.dirname(os.path.abspath(path)))
@@ -152,10 +154,11 @@ class Directory:
         with self._errors():
             if self._make(home):
                 self._files.sync_directory(self._topics)
-            elif topic not in self._files.names(self._topics):
-                raise StorageError(
-                    f"{home}: there is one whose name differs in case only; this disk cannot tell them apart"
-                )
+                self._known.add(topic)
+            elif topic not in self._known:
+                self._known.update(self._files.names(self._topics))
+            if topic not in self._known:
+                raise StorageError(f"{home}: this disk cannot tell it from one whose name differs in case")
             if self._make(path):
                 self._files.sync_directory(home)
         return Log(path, self._report, self._settings, self._files, partition)

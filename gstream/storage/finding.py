@@ -50,7 +50,7 @@ class Finding:
         messages = "" if self.next_offset is None else f", messages {self.offset} to {self.next_offset - 1}"
         if self.next_offset == self.offset:
             messages = ""
-        place = f" at {self.position}, {self.size} bytes{messages}" if self.size else ""
+        place = f" at {self.position}, {self.size} bytes{messages}" if self.size or messages else ""
         return f"{self.path}: {self.kind.value}{place}: {self.text}"
 
 

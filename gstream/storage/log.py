@@ -277,6 +277,9 @@ class Log:
             last.close()
             self.synced_offset = self.end_offset
             self._failure = ""
+            if fresh.end_offset < last.end_offset:
+                text = "lost by the system when it could not write them"
+                self._report(Finding(Kind.DAMAGED, fresh.path, text, fresh.size, 0, fresh.end_offset, last.end_offset))
 
     def drop_before(self, offset: int) -> int:
         """Drop the segments all of whose messages lie before this offset, but never the last; returns their bytes.

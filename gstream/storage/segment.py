@@ -74,6 +74,7 @@ class Segment:
         """What is in memory of it; :meth:`load_index` gets it."""
         self._cut_path = os.path.join(directory, name_of(base_offset, CUT))
         self._fd: int | None = None
+        self._end_offset = base_offset
         self.synced_size = size
         """So many of its bytes are known to be on disk."""
 
@@ -83,10 +84,7 @@ class Segment:
     @property
     def end_offset(self) -> int:
         """Of the message behind its last one."""
-        if self.is_sealed:
-            return self.limit
-        assert self.index is not None
-        return self.index.end_offset
+        return self.limit if self.is_sealed else self._end_offset
 
     @property
     def first_ms(self) -> int:
@@ -113,6 +111,7 @@ class Segment:
         except BaseException:
             self.close()
             raise
+        self._end_offset = self.index.end_offset
         return self.index
 
     def _recover(self, fd: int, report: Report, from_disk: bool) -> Index:
@@ -178,7 +177,8 @@ class Segment:
             self.index.add(header, position)
             position += header.size
         assert position == self.size + written
-        self.size = position  # last: readers look no further
+        self.size = position  # after the index, and before the offset: readers look no further than either
+        self._end_offset = self.index.end_offset
 
     def sync(self) -> None:
         """Return when all that was appended is on disk."""

@@ -472,7 +472,8 @@ def test_what_a_failed_sync_has_lost_is_said(open_log, files, findings, tmp_path
         file.seek(3 * SIZE)
         file.write(bytes(SIZE))
     log.reopen()
-    assert [(found.kind, found.offset) for found in findings] == [(Kind.TORN, 3)]
+    assert [(found.kind, found.offset) for found in findings] == [(Kind.TORN, 3), (Kind.DAMAGED, 3)]
+    assert "messages 3 to 3: lost by the system" in str(findings[1])
     assert log.end_offset == log.synced_offset == 3
 
 

@@ -108,6 +108,21 @@ def test_several_damages(scanned):
     assert scanned(b"".join(parts))[0] == [0, (1, 2, size, size), 2, (3, 5, 3 * size, 2 * size), 5, 6]
 
 
+@pytest.mark.parametrize("broken", [16, 21, 64], ids=["magic", "attributes", "body"])
+@pytest.mark.parametrize("offset", [4, 5, 300, 1 << 40, 1 << 61])
+def test_an_offset_must_be_borne_out(scanned, broken, offset):
+    """The checksum does not cover it: a frame that says another one is left out, and not served as another message."""
+    parts = frames(0, 6)
+    size = len(parts[0])
+    parts[2] = parts[2][:broken] + b"?" + parts[2][broken + 1 :]
+    parts[3] = offset.to_bytes(8, "big") + parts[3][8:]
+    assert scanned(b"".join(parts))[0] == [0, 1, (2, 4, 2 * size, 2 * size), 4, 5]
+    found, gaps = scanned(b"".join(parts[:4]))
+    assert found == [0, 1, (2, None, 2 * size, 2 * size)]
+    assert gaps[0].holds_frames
+    assert scanned(b"".join(parts[:4]), limit=offset + 1)[0] == [0, 1, (2, offset, 2 * size, size), offset]
+
+
 def test_a_repeated_block_is_left_out(scanned):
     parts = frames(0, 5)
     size = len(parts[0])
