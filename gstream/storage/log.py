@@ -173,10 +173,10 @@ class Log:
     def append(self, batches: Sequence[Appended]) -> int:
         """Store batches, one behind the other, with one write; returns the first message's offset.
 
-        Batches are given their offsets, and times that do not go back; each must have one time, and less than 2 GiB.
-        Nothing is known to be on disk before :meth:`sync`. Raises DiskFullError, and works again when there is room;
-        DamagedError and SyncFailedError, and takes nothing until it was reopened; StorageError. In each case nothing
-        was stored.
+        Batches are given their offsets, and times not before those that are kept; each must have one time, and less
+        than 2 GiB. Nothing is known to be on disk before :meth:`sync`. Raises DiskFullError, and works again when there
+        is room; DamagedError and SyncFailedError, and takes nothing until it was reopened; StorageError. In each case
+        nothing was stored.
         """
         with self._lock, self._errors():
             self._check_usable()
@@ -272,7 +272,7 @@ class Log:
             self._files.sync_directory(self.path)
             self._names_synced = True
             fresh = self._segment(last.base_offset)
-            fresh.recover(self._report, from_disk=True)
+            fresh.recover(self._report)
             self._segments = [*self._segments[:-1], fresh]
             last.close()
             self.synced_offset = self.end_offset

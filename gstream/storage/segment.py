@@ -99,26 +99,22 @@ class Segment:
         self._fd = self._files.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self.index = Index(self.base_offset, self._interval_bytes)
 
-    def recover(self, report: Report, *, from_disk: bool = False) -> Index:
-        """Scan all of it, cut a torn tail off, and be ready to grow.
-
-        from_disk: do not believe what the system has of it in memory. Afterwards all of it is on disk.
-        """
+    def recover(self, report: Report) -> Index:
+        """Scan all of it, cut a torn tail off, and be ready to grow. Afterwards all of it is on disk."""
         if self._fd is None:
             self._fd = self._files.open(self.path, os.O_RDWR)
         try:
-            self.index = self._recover(self._fd, report, from_disk)
+            self.index = self._recover(self._fd, report)
         except BaseException:
             self.close()
             raise
         self._end_offset = self.index.end_offset
         return self.index
 
-    def _recover(self, fd: int, report: Report, from_disk: bool) -> Index:
+    def _recover(self, fd: int, report: Report) -> Index:
         files = self._files
         files.sync(fd)  # what is served from here on must not vanish, whoever wrote it
-        if from_disk:
-            files.forget(fd)
+        files.forget(fd)  # and after a failed sync, perhaps another process's, memory holds what the disk does not
         index = Index(self.base_offset, self._interval_bytes)
         size = files.size(fd)
         for found in scan(Window(files, fd, size), 0, self.base_offset):

@@ -390,3 +390,18 @@ def test_a_failed_sync(story: Story) -> None:
         assert story.log.synced_offset == story.log.end_offset == end
     assert story.findings == []
     assert story.check() > 100
+
+
+def test_a_failed_sync_and_another_process(story: Story) -> None:
+    """Who opens the log next is not shown what only the system's memory has."""
+    for _ in range(3):
+        story.publish(2)
+        story.sync()
+        end = story.log.end_offset
+        story.publish(3)
+        story.disk.fails = 1
+        with pytest.raises(SyncFailedError):
+            story.log.sync()
+        story.log = story.open()
+        assert story.log.end_offset == story.log.synced_offset == end
+    assert story.check() > 100

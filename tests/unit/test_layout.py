@@ -13,7 +13,8 @@ import gstream
 
 HOME = Path(gstream.__file__).parent
 ORDER = (
-    ("gstream", "gstream.errors", "gstream.batch", "gstream.counted", "gstream.config", "gstream.telnet", "gstream.storage"),
+    ("gstream", "gstream.errors", "gstream.batch", "gstream.counted"),
+    ("gstream.config", "gstream.telnet", "gstream.storage"),
     ("gstream.protocol.commands", "gstream.protocol.decoder", "gstream.protocol.replies", "gstream.protocol"),
     ("gstream.storage.memory", "gstream.logs", "gstream.listeners"),
     ("gstream.storage.files", "gstream.storage.finding", "gstream.storage.frame", "gstream.storage.index"),

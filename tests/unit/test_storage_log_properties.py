@@ -38,6 +38,7 @@ class LogMachine(RuleBasedStateMachine):
         self.messages = []
         self.sizes = []
         self.oldest = 0
+        self.last_ms = 0
         self.open()
 
     def open(self):
@@ -50,21 +51,19 @@ class LogMachine(RuleBasedStateMachine):
         self.log.close()
         shutil.rmtree(self.path)
 
-    def last_ms(self):
-        return self.messages[-1][1] if self.messages else 0
-
     @rule(batches=st.lists(st.lists(LINE, min_size=1, max_size=5), max_size=3), later=st.integers(0, 30))
     def append_lines(self, batches, later):
-        time_ms = self.last_ms() + later
+        time_ms = self.last_ms + later
         offset = self.log.append([Batch(0, len(bodies), pack(*bodies), time_ms) for bodies in batches])
         assert offset == len(self.messages)
         self.messages += [(body, time_ms) for bodies in batches for body in bodies]
+        self.last_ms = time_ms if batches else self.last_ms
 
     @rule(bodies=st.lists(st.binary(max_size=40), min_size=1, max_size=5))
     def append_counted_of_the_past(self, bodies):
         packed = b"".join(map(pack_counted, bodies))
-        self.log.append([CountedBatch(0, len(bodies), packed, max(0, self.last_ms() - 1))])
-        self.messages += [(body, self.last_ms()) for body in bodies]
+        self.log.append([CountedBatch(0, len(bodies), packed, max(0, self.last_ms - 1))])
+        self.messages += [(body, self.last_ms) for body in bodies]
 
     @rule()
     def sync(self):
@@ -83,6 +82,8 @@ class LogMachine(RuleBasedStateMachine):
         self.open()
         if crash:
             before.close()
+        if self.log.oldest_offset == len(self.messages):  # no message is left to tell of any time
+            self.last_ms = 0
 
     @rule(data=st.data())
     def drop(self, data):
@@ -106,7 +107,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def find_time(self, data):
-        time_ms = data.draw(st.integers(0, self.last_ms() + 1))
+        time_ms = data.draw(st.integers(0, self.last_ms + 1))
         kept = range(self.log.oldest_offset, len(self.messages))
         assert self.log.find_time(time_ms) == next(
             (at for at in kept if self.messages[at][1] >= time_ms), len(self.messages)

@@ -391,6 +391,22 @@ def test_an_entry_whose_frame_is_damaged(sealed, findings):
     assert read_all(sealed, findings.append) == [each for each in range(100, 120) if each != lost]
 
 
+def test_a_time_is_found_behind_damage(sealed, findings):
+    damage(sealed.path, 12 * SIZE + 64)
+    assert sealed.find_time(1112, findings.append) == 113
+    assert [(found.kind, found.offset, found.next_offset) for found in findings] == [(Kind.DAMAGED, 112, 113)]
+    damage(sealed.path, 19 * SIZE + 64)
+    assert sealed.find_time(1119, findings.append) is None
+    assert (findings[-1].offset, findings[-1].next_offset) == (119, 120)
+
+
+def test_an_index_of_more_than_the_segment_is_made_again(make, sealed, findings):
+    os.truncate(sealed.path, 10 * SIZE)
+    again = make(100, 10 * SIZE, 120)
+    assert read_all(again, findings.append) == list(range(100, 110))
+    assert [found.text for found in findings] == ["it tells of more than there is; made again"]
+
+
 def test_a_sealed_segment_has_no_torn_tail(make, sealed, findings):
     os.truncate(sealed.path, sealed.size - 1)
     os.unlink(sealed.index_path)
