@@ -107,26 +107,25 @@ class Window:
 
     def frame(self, position: int, offset: int | None = None) -> Frame:
         """The frame there, which must have this offset, if one is given. Raises FrameError."""
-        header = self.header(position, offset)
+        start = self._take(position, HEADER_BYTES)
+        header = decode_header(self._buffer, start, offset)
         size = header.size
         if header.next_offset > self.limit:
             raise FrameError(f"offset {header.next_offset - 1} in a segment that ends before {self.limit}")
         if position + size > self.end:
             raise FrameError(f"cut off: {self.end - position} of {size} bytes")
-        start = self._take(position, size)
         if start + size > len(self._buffer):
-            raise FrameError("cut off: the file has become shorter")
+            start = self._take(position, size)
+            if start + size > len(self._buffer):
+                raise FrameError("cut off: the file has become shorter")
         check_crc(header, self._buffer, start)
         return Frame(header, self._buffer, start, position)
 
     def holds(self, position: int) -> bool:
-        """Whether the frame there is in memory as a whole."""
+        """Whether the frame there, if there is one, is in memory as a whole."""
         start = position - self._start
-        if start + HEADER_BYTES > len(self._buffer):
-            return False
-        with suppress(FrameError):
-            return start + decode_header(self._buffer, start).size <= len(self._buffer)
-        return False
+        header = unpack_header(self._buffer, start)
+        return header is not None and start + header.size <= len(self._buffer)
 
     def checksum(self, position: int, end: int, crc: int) -> int:
         """The checksum of bytes that follow those whose checksum is given."""
