@@ -13,6 +13,12 @@ GstreamError
 │   └── InternalError         internal
 ├── ConfigError             a setting that cannot be used: one line, exit 2
 ├── ListenError             an address that cannot be listened on: one line, exit 2
+├── StorageError            what files do to those who keep messages in them: one line
+│   ├── DamagedError          bytes that are not what was written
+│   ├── DiskFullError         no room; works again as soon as there is some
+│   ├── LockedError           another process has the directory
+│   ├── SyncFailedError       nobody knows what is on disk; the log takes nothing until it was reopened
+│   └── VersionError          a directory that this version does not read
 └── ClientError             what a client of a server meets
     ├── ServerUnreachableError  nothing listens there
     ├── DisconnectedError       the server closed, or did not answer in time
@@ -28,19 +34,25 @@ __all__ = [
     "BusyError",
     "ClientError",
     "ConfigError",
+    "DamagedError",
     "DisconnectedError",
+    "DiskFullError",
     "DrainError",
     "FullError",
     "GoneError",
     "GstreamError",
     "InternalError",
     "ListenError",
+    "LockedError",
     "RefusedError",
     "ReplyError",
     "ServerUnreachableError",
+    "StorageError",
+    "SyncFailedError",
     "TooBigError",
     "UnknownCommandError",
     "UnknownNameError",
+    "VersionError",
 ]
 
 
@@ -114,6 +126,34 @@ class ConfigError(GstreamError):
 
 class ListenError(GstreamError):
     """An address that cannot be listened on."""
+
+
+class StorageError(GstreamError):
+    """A file or a directory could not be used. The text is one line that names it."""
+
+
+class DamagedError(StorageError):
+    """Bytes that are not what was written."""
+
+
+class DiskFullError(StorageError):
+    """There is no room. Nothing was stored, and what is stored stays; it works again as soon as there is room."""
+
+
+class LockedError(StorageError):
+    """Another process has the directory."""
+
+
+class SyncFailedError(StorageError):
+    """The system could not say that what was written is on disk.
+
+    It may drop what it could not write and say nothing the next time, so nothing more is written to that log until it
+    was reopened: https://wiki.postgresql.org/wiki/Fsync_Errors
+    """
+
+
+class VersionError(StorageError):
+    """A directory that another version of gstream made, or something else."""
 
 
 class ClientError(GstreamError):

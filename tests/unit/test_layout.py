@@ -18,6 +18,9 @@ ORDER = (
     ("gstream.protocol.ids", "gstream.protocol.commands", "gstream.protocol.arguments", "gstream.protocol.bodies"),
     ("gstream.protocol.table", "gstream.protocol.decoder", "gstream.protocol.messages", "gstream.protocol.replies"),
     ("gstream.protocol", "gstream.storage.memory", "gstream.logs", "gstream.listeners"),
+    ("gstream.storage.files", "gstream.storage.finding", "gstream.storage.frame", "gstream.storage.index"),
+    ("gstream.storage.scan", "gstream.storage.segment", "gstream.storage.log", "gstream.storage.directory"),
+    ("gstream.storage.check",),
     ("gstream.share", "gstream.consumer", "gstream.recent", "gstream.mailbox"),
     ("gstream.group",),
     ("gstream.topic", "gstream.seeking"),
@@ -35,6 +38,20 @@ ORDER = (
 )
 """From the ground up. A module knows those of the rows below it, and in its own row those before it."""
 
+NOT_FOR_FILES = {
+    "gevent",
+    "socket",
+    "logging",
+    "time",
+    "gstream.protocol",
+    "gstream.topic",
+    "gstream.group",
+    "gstream.broker",
+    "gstream.config",
+    "gstream.storage.memory",
+}
+"""What no module of the file layer knows: it gets its times, and tells those who ask."""
+
 NEVER_KNOWN = {
     "gstream": {"gevent", "socket", "logging"},
     "gstream.errors": {"gevent", "socket", "logging"},
@@ -46,6 +63,15 @@ NEVER_KNOWN = {
     "gstream.telnet": {"gevent", "socket", "logging", "gstream"},
     "gstream.protocol": {"gevent", "socket", "logging", "time", "gstream.group", "gstream.broker", "gstream.storage"},
     "gstream.storage.memory": {"gevent", "socket", "gstream.protocol", "gstream.group"},
+    "gstream.storage.files": {*NOT_FOR_FILES, "gstream.batch", "threading"},
+    "gstream.storage.finding": {*NOT_FOR_FILES, "os", "gstream.batch"},
+    "gstream.storage.frame": {*NOT_FOR_FILES, "os", "gstream.storage"},
+    "gstream.storage.index": {*NOT_FOR_FILES, "os", "gstream.batch", "gstream.storage.files"},
+    "gstream.storage.scan": {*NOT_FOR_FILES, "os", "gstream.batch", "gstream.storage.log"},
+    "gstream.storage.segment": {*NOT_FOR_FILES, "gstream.batch", "gstream.storage.log"},
+    "gstream.storage.log": {*NOT_FOR_FILES, "gstream.storage.directory"},
+    "gstream.storage.directory": NOT_FOR_FILES,
+    "gstream.storage.check": {*NOT_FOR_FILES, "gstream.storage.log", "threading"},
     "gstream.listeners": {"gevent", "gstream.protocol"},
     "gstream.share": {"gevent", "socket", "time", "gstream.agenda", "gstream.consumer", "gstream.protocol"},
     "gstream.consumer": {"gevent", "socket", "time", "gstream.agenda", "gstream.protocol"},

@@ -1,0 +1,225 @@
+"""A frame: a batch as it lies on disk, in the layout of docs/format.md.
+
+Its header is that of Kafka's record batches, version 2, for all kinds of batches, so that one scanner, one index and
+one recovery serve them all. Packed lines and counted messages become batches again; Kafka's records stay what they
+are, and are handed out as they are stored.
+
+The checksum does not cover a frame's first 21 bytes. So the kind is repeated within what it covers, and an offset is
+right only if it is the one that was due: that is for those to check who know what came before.
+
+Knows no file.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+
+from gstream.batch import Batch
+from gstream.counted import CountedBatch
+
+__all__ = [
+    "CHECKED_FROM",
+    "COUNTED",
+    "HEADER_BYTES",
+    "LINES",
+    "RECORDS",
+    "Frame",
+    "FrameError",
+    "Header",
+    "check_crc",
+    "decode_frame",
+    "decode_header",
+    "encode_frame",
+    "unpack_header",
+]
+
+RECORDS: Final = 2
+"""The magic of Kafka's records."""
+LINES: Final = ord("p")
+"""The magic of packed lines: ``gstream.batch.Batch.data``."""
+COUNTED: Final = ord("P")
+"""The magic of counted messages: ``gstream.counted.CountedBatch.data``."""
+
+_KINDS: Final[dict[int, type[Batch]]] = {LINES: Batch, COUNTED: CountedBatch}
+_MAGICS: Final = {kind: magic for magic, kind in _KINDS.items()}
+
+_HEADER: Final = Struct(">qiibIhiqqqhii")
+_CHECKED: Final = Struct(">hiqqqhii")
+"""The part of the header that the checksum covers."""
+_BEFORE: Final = Struct(">qiibI")
+_OFFSET: Final = Struct(">q")
+HEADER_BYTES: Final = _HEADER.size
+CHECKED_FROM: Final = _BEFORE.size
+"""The checksum covers a frame from here on."""
+_LENGTH_FROM: Final = 12
+"""A length counts from here."""
+_MIN_LENGTH: Final = HEADER_BYTES - _LENGTH_FROM
+_LEADER_EPOCH: Final = 0
+_FEW_BYTES: Final = 2048
+_RECORDS_ATTRIBUTES: Final = 0x7F
+"""The bits of a record batch's attributes that Kafka 4 uses."""
+
+
+class FrameError(ValueError):
+    """These bytes are no frame; the text says why."""
+
+
+class Header(NamedTuple):
+    """A frame's header, field by field as Kafka names them. Times are milliseconds since 1970."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_ms: int
+    max_ms: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    records: int
+
+    @property
+    def size(self) -> int:
+        """Of the whole frame, in bytes."""
+        return self.length + _LENGTH_FROM
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the message that follows."""
+        return self.base_offset + self.last_offset_delta + 1
+
+
+class Frame:
+    """A whole frame whose checksum is right.
+
+    header: what its header says. position: where it begins in its file, in bytes.
+    """
+
+    __slots__ = ("_buffer", "_start", "header", "position")
+
+    def __init__(self, header: Header, buffer: bytes, start: int, position: int = 0) -> None:
+        self.header = header
+        self.position = position
+        self._buffer = buffer
+        self._start = start
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.offset}+{self.next_offset - self.offset}, magic {self.header.magic}, {self.size} bytes>"
+
+    @property
+    def offset(self) -> int:
+        """Of its first message."""
+        return self.header.base_offset
+
+    @property
+    def next_offset(self) -> int:
+        """Of the message that follows it."""
+        return self.header.next_offset
+
+    @property
+    def size(self) -> int:
+        """In bytes, with its header."""
+        return self.header.size
+
+    @property
+    def end(self) -> int:
+        """Where it ends in its file."""
+        return self.position + self.header.size
+
+    @property
+    def data(self) -> bytes:
+        """What follows the header."""
+        return self._buffer[self._start + HEADER_BYTES : self._start + self.size]
+
+    @property
+    def stored(self) -> bytes:
+        """All of it, as it lies on disk."""
+        return self._buffer[self._start : self._start + self.size]
+
+    @property
+    def is_records(self) -> bool:
+        """Whether it holds Kafka's records, which :meth:`batch` does not take apart."""
+        return self.header.magic == RECORDS
+
+    def batch(self, partition: int = 0, offset: int = 0) -> Batch:
+        """Its messages; from this offset on, if that lies within them.
+
+        Raises ValueError for Kafka's records.
+        """
+        header = self.header
+        kind = _KINDS.get(header.magic)
+        if kind is None:
+            raise ValueError("Kafka's records are for those who know Kafka")
+        batch = kind(header.base_offset, header.records, self.data, header.base_ms, partition)
+        first = offset - header.base_offset
+        return batch.part(first, header.records - first) if first > 0 else batch
+
+    def moved(self, offset: int) -> tuple[bytes, memoryview]:
+        """Its bytes for another log, where its first message gets this offset; the checksum stays."""
+        header = self.header
+        view = memoryview(self._buffer)[self._start : self._start + self.size]
+        before = _BEFORE.pack(offset, header.length, _LEADER_EPOCH, header.magic, header.crc)
+        return before, view[CHECKED_FROM:]
+
+
+def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
+    """A batch's header and data. All its messages must have been published at one time."""
+    assert isinstance(batch.times, int), "a frame has one time"
+    magic = _MAGICS[type(batch)]
+    data = batch.data
+    checked = _CHECKED.pack(magic, batch.count - 1, batch.times, batch.times, -1, -1, -1, batch.count)
+    before = _BEFORE.pack(batch.offset, _MIN_LENGTH + len(data), _LEADER_EPOCH, magic, crc32c(data, crc32c(checked)))
+    return before + checked, data
+
+
+def unpack_header(buffer: bytes, start: int = 0) -> Header | None:
+    """What stands where a header's fields would be, whatever that is; None if there are too few bytes."""
+    if len(buffer) - start < HEADER_BYTES:
+        return None
+    return tuple.__new__(Header, _HEADER.unpack_from(buffer, start))  # a third of what _make takes
+
+
+def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> Header:
+    """The header that begins at ``start``, which must be that of the frame with this offset, if one is given.
+
+    Raises FrameError if it can be none. That its checksum is right is not checked.
+    """
+    header = unpack_header(buffer, start)
+    if header is None:
+        raise FrameError(f"cut off: {len(buffer) - start} bytes are no header")
+    base_offset, length, _, magic, _, attributes, last_delta, _, _, _, _, _, records = header
+    if magic in _KINDS:
+        sound = attributes == magic and last_delta == records - 1 >= 0
+    elif magic == RECORDS:
+        sound = not attributes & ~_RECORDS_ATTRIBUTES and 0 < records <= last_delta + 1
+    else:
+        raise FrameError("no frame begins here")
+    if length < _MIN_LENGTH or base_offset < 0 or not sound:
+        raise FrameError("a header that contradicts itself")
+    if offset is not None and base_offset != offset:
+        raise FrameError(f"offset {base_offset} where {offset} was due")
+    return header
+
+
+def check_crc(header: Header, buffer: bytes, start: int) -> None:
+    """Raise FrameError unless the frame that begins at ``start``, with this header, has the right checksum."""
+    size = header.length + _LENGTH_FROM
+    # Copying a few bytes takes less than a view of them.
+    checked = buffer if size < _FEW_BYTES else memoryview(buffer)
+    if crc32c(checked[start + CHECKED_FROM : start + size]) != header.crc:
+        raise FrameError("the checksum is wrong")
+
+
+def decode_frame(buffer: bytes, start: int = 0) -> Frame:
+    """The frame that begins at ``start``: how Kafka's records are taken in. Raises FrameError."""
+    header = decode_header(buffer, start)
+    if len(buffer) - start < header.size:
+        raise FrameError(f"cut off: {len(buffer) - start} of {header.size} bytes")
+    check_crc(header, buffer, start)
+    return Frame(header, buffer, start)

@@ -1,0 +1,74 @@
+"""The examples of docs/format.md, decoded and made again."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from gstream.batch import Message
+from gstream.storage.directory import VERSION
+from gstream.storage.frame import Frame, decode_frame, encode_frame
+from gstream.storage.index import INTERVAL_BYTES, Index
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+
+
+def examples(kind: str) -> list[bytes]:
+    """The bytes of the document's blocks of this kind: what stands before two spaces in each line."""
+    blocks = re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    return [bytes.fromhex("".join(line.split("  ")[0] for line in block.splitlines())) for block in blocks]
+
+
+LINES, COUNTED = examples("frame")
+(INDEX,) = examples("index")
+
+
+def test_the_example_of_lines() -> None:
+    frame = decode_frame(LINES)
+    assert frame.size == len(LINES) == 76
+    batch = frame.batch()
+    assert list(batch.messages()) == [
+        Message(7, b"Hello", time_ms=1764020000000),
+        Message(8, b"world!", time_ms=1764020000000),
+    ]
+    assert b"".join(encode_frame(batch)) == LINES
+
+
+def test_the_example_of_a_counted_message() -> None:
+    frame = decode_frame(COUNTED)
+    assert frame.size == len(COUNTED) == 83
+    batch = frame.batch()
+    assert list(batch.messages()) == [Message(9, b"a\nb", b"k", (("h", b"v"),), 1764020000500)]
+    assert b"".join(encode_frame(batch)) == COUNTED
+
+
+def test_the_frames_follow_one_another() -> None:
+    assert decode_frame(LINES).next_offset == decode_frame(COUNTED).offset
+
+
+def test_the_example_of_an_index() -> None:
+    index = Index(7)
+    position = 0
+    for frame in map(decode_frame, (LINES, COUNTED)):
+        assert isinstance(frame, Frame)
+        index.add(frame.header, position)
+        position += frame.size
+    assert index.encode() == INDEX
+    assert list(Index.decode(INDEX, 7)) == [(7, 0)]
+
+
+def test_every_byte_of_the_header_is_in_the_table() -> None:
+    fields = "base|length|leader|magic|checksum|attributes|last|max|producer|count"
+    rows = re.findall(rf"^\| (\d+)(?:-(\d+))? \| (?:{fields})", DOCUMENT, re.MULTILINE)
+    places = sorted((int(first), int(last or first)) for first, last in rows)
+    assert places[0][0] == 0
+    assert places[-1][1] == 60
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(places))
+    assert len(places) == 13
+
+
+def test_the_numbers_in_the_text() -> None:
+    assert f"It describes version {VERSION}." in DOCUMENT
+    assert f'"gstream {VERSION}" and LF' in DOCUMENT
+    assert f"{INTERVAL_BYTES // 1024} KiB or more behind" in DOCUMENT
