@@ -42,9 +42,9 @@ Examples:
   gstream top
 
 gstream COMMAND --help tells more. Every command finds the server by --host and --port or --socket, or by GSTREAM_HOST,
-GSTREAM_PORT, GSTREAM_SOCKET; -t and -g also by GSTREAM_TOPIC and GSTREAM_GROUP. Exit codes: 0 done; 1 nothing there;
-2 an error, told in one line on standard error (a wrong option or argument: below how the command is used); 130
-interrupted; 141 whoever read the output, as head does, left before its end.
+GSTREAM_PORT, GSTREAM_SOCKET; -t and -g, where they say which one to use, by GSTREAM_TOPIC and GSTREAM_GROUP. Exit
+codes: 0 done; 1 nothing there; 2 an error, told in one line on standard error (a wrong option or argument: below how
+the command is used); 130 interrupted; 141 whoever read the output, as head does, left before its end.
 """,
 )
 @click.version_option(__version__, message="gstream %(version)s")

@@ -62,13 +62,13 @@ A message is taken from the queue when it has been written to standard output, o
 Whoever is killed before that loses nothing: the message is delivered again. What could not be written, and what was
 leased ahead when this ends early, goes back untouched: that is no attempt.
 
---exec runs CMD with the shell, the body on its standard input, and GSTREAM_ID, GSTREAM_ATTEMPT, GSTREAM_TOPIC,
-GSTREAM_GROUP, and GSTREAM_KEY if there is one, in its environment. If CMD fails the message goes back, to be tried
-again, until it has failed --max-attempts times (the server's) and is a dead letter, in the topic NAME.dlq. It is tried
-again after 1 s, then after 2 s, 4 s and so on, up to 60 s; with --retry-delay always after so long. --exit-empty does
-not wait for what is to be tried again later, and tries a dead letter that fails (in NAME.dlq, for which there is no
-last attempt) once. While CMD runs the message stays leased. SIGINT or SIGTERM starts no more and waits for those that
-run; a second one kills them.
+--exec runs CMD with the shell, the body on its standard input, and GSTREAM_ID, GSTREAM_ATTEMPT,
+GSTREAM_MESSAGE_TOPIC, GSTREAM_MESSAGE_GROUP, and GSTREAM_KEY if there is one, in its environment. If CMD fails the
+message goes back, to be tried again, until it has failed --max-attempts times (the server's) and is a dead letter, in
+the topic NAME.dlq. It is tried again after 1 s, then after 2 s, 4 s and so on, up to 60 s; with --retry-delay always
+after so long. --exit-empty does not wait for what is to be tried again later, and tries a dead letter that fails (in
+NAME.dlq, for which there is no last attempt) once. While CMD runs the message stays leased. SIGINT or SIGTERM starts
+no more and waits for those that run; a second one kills them.
 
 If the shell says that CMD cannot be run (exit code 126 or 127), the message goes back untouched, no more are started,
 and the exit code is 2.

@@ -233,8 +233,8 @@ class Executor:
         variables = {
             "GSTREAM_ID": message.id.encode(),
             "GSTREAM_ATTEMPT": b"%d" % message.attempt,
-            "GSTREAM_TOPIC": client.client.topic.encode(),
-            "GSTREAM_GROUP": client.client.group.encode(),
+            "GSTREAM_MESSAGE_TOPIC": client.client.topic.encode(),
+            "GSTREAM_MESSAGE_GROUP": client.client.group.encode(),
         }
         if message.key is not None and b"\0" not in message.key:  # no variable holds one
             variables["GSTREAM_KEY"] = message.key

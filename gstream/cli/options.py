@@ -70,7 +70,7 @@ def connection_options(command: F) -> F:
 
 
 def topic_option(help: str, default: str | None = DEFAULT) -> Callable[[F], F]:
-    """``-t``, or GSTREAM_TOPIC."""
+    """``-t``, or, where the default is a topic, GSTREAM_TOPIC."""
     return _name_option("topic", help, default, _complete_topic)
 
 
@@ -172,7 +172,8 @@ def _name_option(
         name,
         metavar="NAME",
         default=default,
-        envvar=f"GSTREAM_{name.upper()}",
+        # What is about all topics, or has one of its own, is not turned upon one by the environment.
+        envvar=f"GSTREAM_{name.upper()}" if default else None,
         callback=check_name,
         shell_complete=complete,
         help=help + shown,

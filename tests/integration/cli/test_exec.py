@@ -55,7 +55,8 @@ def acknowledged(queue: Any) -> tuple[object, ...]:
 def test_the_command_gets_the_body_and_the_rest_as_variables(queue: Any) -> None:
     body = bytes(range(256)) * 1000  # more than a pipe holds
     queue.client(topic="t").publish(body, key=b"\xfcser 7")
-    show = 'printf "%s " "$GSTREAM_ID" "$GSTREAM_ATTEMPT" "$GSTREAM_TOPIC" "$GSTREAM_GROUP" "$GSTREAM_KEY"; cat'
+    names = ("ID", "ATTEMPT", "MESSAGE_TOPIC", "MESSAGE_GROUP", "KEY")
+    show = 'printf "%s " ' + " ".join(f'"$GSTREAM_{name}"' for name in names) + "; cat"
     printed = queue.output("consume", "-t", "t", "-g", "workers", "--exec", show)
     assert printed == b"0 1 t workers \xfcser 7 " + body
 

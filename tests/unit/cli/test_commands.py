@@ -216,6 +216,13 @@ def test_topic_and_group_by_option_and_by_variable(run, client, stdin, monkeypat
     assert ("group" in client.arguments) == (command != "publish")
 
 
+def test_what_is_about_all_topics_is_not_turned_upon_one_by_the_variable(run, client, monkeypatch):
+    monkeypatch.setenv("GSTREAM_TOPIC", "news")
+    client.figures = {None: {"topics": 2}, "news": {"messages": 1}}
+    assert run("stats") == ("topics 2\n", 0)
+    assert run("stats", "-t", "news") == ("messages 1\n", 0)
+
+
 def test_the_client_connects_again_for_none_of_them(run, client, words):
     run(*words)
     assert client.arguments.get("reconnect_seconds", 0) == 0
