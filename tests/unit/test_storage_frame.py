@@ -85,7 +85,10 @@ def test_a_batch_begins_where_it_is_asked_to(offset, bodies):
     assert batch.offset == 8 - len(bodies)
 
 
-@given(bodies=st.lists(st.binary().filter(lambda body: b"\n" not in body), min_size=1), offset=st.integers(0, (1 << 48) - 1))
+OFFSETS = st.integers(0, (1 << 48) - 1)
+
+
+@given(bodies=st.lists(st.binary().filter(lambda body: b"\n" not in body), min_size=1), offset=OFFSETS)
 def test_any_lines_come_back(bodies, offset):
     frame = decode_frame(frame_bytes(lines(*bodies, offset=offset)))
     assert frame.offset == offset
