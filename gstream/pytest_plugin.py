@@ -15,6 +15,7 @@ More clients, where the name ``gstream`` is the fixture's:
 
 Costs about 2 ms where the fixtures are not used: what they need is imported by the first test that does. The server
 runs in a native thread, whatever the tests do with gevent: it neither makes a hub in theirs nor uses one that is there.
+Tests that are monkey-patched need gevent's default loop: with libuv, two loops of one process do not run side by side.
 """
 
 from __future__ import annotations
