@@ -65,7 +65,7 @@ class Group:
         self._shares = [Share(log) for log in logs]
         self._only = self._shares[0] if len(self._shares) == 1 else None
         self._turn = -1  # the partition that was taken from last
-        self._memory: Memory = logs[0].memory
+        self._memory: Memory = logs[0].budget
         self._agenda = agenda
         self._resolution = min(RESOLUTION_SECONDS, lease_seconds / 10)
         self._deadline = 0.0

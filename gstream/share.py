@@ -36,7 +36,7 @@ class Share:
 
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
-        self._memory = log.memory
+        self._memory = log.budget
         self._cursor = log.open_cursor()
         self._returned: list[tuple[int, Batch]] = []  # a heap by offset: their place is before the cursor
         self._returned_count = 0

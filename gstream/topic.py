@@ -87,7 +87,7 @@ class Topic:
         self._settings = settings
         self._dead_letters = dead_letters
         self._check_groups = check_groups
-        self.partitions = [memory.open_log(number) for number in range(settings.partitions)]
+        self.partitions = [memory.open_log(name, number) for number in range(settings.partitions)]
         self._several = settings.partitions > 1
         self._turn = -1
         self.groups: dict[str, Group] = {}

@@ -165,7 +165,7 @@ class Grounds:
     def __init__(self, partitions=1, max_bytes=1 << 20, retain_bytes=0, lease_seconds=10.0, max_attempts=3):
         self.time = FakeTime()
         self.memory = Memory(max_bytes, retain_bytes, self.time.clock)
-        self.logs = [self.memory.open_log(number) for number in range(partitions)]
+        self.logs = [self.memory.open_log(partition=number) for number in range(partitions)]
         self.log = self.logs[0]
         self.buried = []
         self.group = self.make_group(lease_seconds, max_attempts)

@@ -126,7 +126,7 @@ def test_of_what_was_given_back_no_more_bytes_than_asked_for_but_always_one(log,
 
 
 def test_what_is_given_back_counts_against_the_budget(log, group):
-    memory = log.memory
+    memory = log.budget
     publish(log, group, b"a", b"bb")
     batch = group.take(2, 100)
     assert memory.room_bytes == memory.max_bytes
@@ -216,7 +216,7 @@ def test_a_message_and_none_at_once_lose_nothing(log, group):
         got = waiter.body
         assert [got, take(group)] in ([b"a", None], [None, [b"a"]])
         assert group.backlog == 0
-        assert log.memory.used_bytes == 0
+        assert log.budget.used_bytes == 0
 
 
 def test_a_waiter_that_is_killed_leaves_its_place(log, group):
@@ -233,7 +233,7 @@ def test_a_waiter_that_is_killed_with_a_message_on_its_way_loses_none(log, group
     assert second.body == b"b"
     assert isinstance(first.greenlet.get(), gevent.GreenletExit)
     assert take(group) == [b"a"]
-    assert (group.backlog, group.taken_count, log.memory.used_bytes, log.memory.held_bytes) == (0, 2, 0, 0)
+    assert (group.backlog, group.taken_count, log.budget.used_bytes, log.budget.held_bytes) == (0, 2, 0, 0)
 
 
 def test_what_a_killed_waiter_leaves_goes_to_the_next(log, group):

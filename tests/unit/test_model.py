@@ -28,7 +28,8 @@ from gstream.inflight import Delivery, InFlight
 from gstream.mailbox import Mailbox
 from gstream.murmur import murmur2
 from gstream.recent import ID_BYTES, RECENT_SECONDS
-from gstream.storage.memory import SMALL_BATCH_BYTES, Memory
+from gstream.storage.chain import SMALL_BATCH_BYTES
+from gstream.storage.memory import Memory
 from gstream.topic import DELAYED_BYTES, TopicSettings
 
 LEASE_SECONDS = 10.25

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gstream.batch import PACKING_BYTES, pack
-from gstream.storage.memory import LARGE_BATCH_BYTES, OPEN_SEGMENT_BYTES, Memory
+from gstream.storage.chain import LARGE_BATCH_BYTES, OPEN_PIECE_BYTES
+from gstream.storage.memory import Memory
 
 PLENTY = 1 << 30
 
@@ -151,7 +152,7 @@ def test_a_cursor_goes_on_over_many_segments(bursts, max_messages):
     for burst in bursts:
         assert publish(log, *burst) == len(burst)
     expected = [body for burst in bursts for body in burst]
-    assert memory.used_bytes == 16 * len(expected) > 2 * OPEN_SEGMENT_BYTES
+    assert memory.used_bytes == 16 * len(expected) > 2 * OPEN_PIECE_BYTES
     assert read_all(cursor, max_messages) == expected
     assert memory.used_bytes == 0
 
@@ -217,7 +218,7 @@ def test_what_every_cursor_has_read_is_freed(burst):
         return log, cursor
 
     size, _ = traced(pass_through)
-    assert size < 2 * OPEN_SEGMENT_BYTES + 17 * burst
+    assert size < 2 * OPEN_PIECE_BYTES + 17 * burst
 
 
 def test_a_backlog_is_freed_as_it_is_read():
@@ -232,7 +233,7 @@ def test_a_backlog_is_freed_as_it_is_read():
 
     size, _ = traced(fill_and_read_nine_tenths)
     assert cursor.lag == 100
-    assert size < 100 * 1000 + 2 * OPEN_SEGMENT_BYTES
+    assert size < 100 * 1000 + 2 * OPEN_PIECE_BYTES
 
 
 class LogMachine(RuleBasedStateMachine):

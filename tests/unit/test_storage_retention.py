@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from gstream.batch import pack
-from gstream.storage.memory import LARGE_BATCH_BYTES, Memory
+from gstream.storage.chain import LARGE_BATCH_BYTES
+from gstream.storage.memory import Memory
 
 PLENTY = 1 << 30
 

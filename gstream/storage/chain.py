@@ -1,0 +1,297 @@
+"""A chain: consecutive messages in memory, a piece after the other, and the cursors that read them.
+
+Large batches become a piece as they are, without a copy; small ones are gathered in an open piece, so that messages
+published one at a time cost no more memory than those published in bursts. A piece knows the one that follows it, so a
+cursor goes on without a look-up. Decides nothing about what is kept: the engines do.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+
+from gstream.batch import LF, Batch, Times
+from gstream.counted import CountedBatch, pack_counted
+from gstream.storage.budget import Budget
+
+__all__ = ["NEVER", "NOWHERE", "Chain", "Cursor", "Piece"]
+
+OPEN_PIECE_BYTES = 64 * 1024
+"""An open piece is closed at this size: small enough that a consumed one is soon freed."""
+
+LARGE_BATCH_BYTES = 16 * 1024
+"""A batch from this size on is kept as it came; copying it would cost more than its own piece's 200 bytes."""
+
+SMALL_BATCH_BYTES = 1024
+"""Lines up to this size are counted where counted messages came before them: a piece for each costs 200 bytes."""
+
+NEVER = 1 << 62
+NOWHERE = -NEVER
+
+
+class Piece:
+    """A part of a chain: messages of one kind with consecutive offsets, growing while ``data`` is a bytearray.
+
+    place: where it begins, in bytes since the chain's beginning. times: as in Batch, growing with it.
+    """
+
+    __slots__ = ("count", "data", "following", "kind", "offset", "place", "times")
+
+    def __init__(
+        self, offset: int, place: int, count: int, data: bytes | bytearray, kind: type[Batch], time_ms: int
+    ) -> None:
+        self.offset = offset
+        self.place = place
+        self.count = count
+        self.data = data
+        self.kind = kind
+        self.times: int | tuple[array[int], array[int]] = time_ms
+        self.following: Piece | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is room for more messages in it."""
+        return type(self.data) is bytearray and len(self.data) < OPEN_PIECE_BYTES
+
+    @property
+    def first_ms(self) -> int:
+        """When its first message was published."""
+        return self.times if isinstance(self.times, int) else self.times[1][0]
+
+    def note_time(self, offset: int, time_ms: int) -> None:
+        """From this offset on, messages were published at another time."""
+        if not self.count:
+            self.times = time_ms
+            return
+        if isinstance(self.times, int):
+            self.times = (array("q", (self.offset,)), array("q", (self.times,)))
+        self.times[0].append(offset)
+        self.times[1].append(time_ms)
+
+    def find_time(self, time_ms: int) -> int | None:
+        """The offset of its first message published then or later."""
+        if isinstance(self.times, int):
+            return self.offset if self.times >= time_ms else None
+        offsets, times = self.times
+        at = bisect_left(times, time_ms)
+        return offsets[at] if at < len(offsets) else None
+
+
+class Chain:
+    """Consecutive messages of one partition, from ``offset`` on."""
+
+    def __init__(self, budget: Budget, partition: int, offset: int = 0) -> None:
+        self.budget = budget
+        self.partition = partition
+        self._last = Piece(offset, 0, 0, bytearray(), Batch, 0)
+        self._pieces = [self._last]  # those before the first are dropped already
+        self._first = 0
+        self._last_ms = 0
+        self._end_place = 0
+        self.cursors: list[Cursor] = []
+        self.low_place = -1
+        """Of the slowest cursor, if the engine wants to know when that moves."""
+        self.first_end = NEVER
+        """Where the first piece ends, if it grows no more."""
+        self.alone = False
+        """Whether there is one cursor."""
+        self.end_offset = offset
+        """The offset of the next message."""
+
+    @property
+    def first_offset(self) -> int:
+        """The offset of the oldest message; the end's if there is none."""
+        return self._pieces[self._first].offset
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of all messages that are kept."""
+        return self._end_place - self._pieces[self._first].place
+
+    def recounted(self, data: bytes, count: int, kind: type[Batch]) -> tuple[bytes, type[Batch]]:
+        """A few lines that follow counted messages, as counted ones, too; anything else as it is."""
+        last = self._last
+        if kind is last.kind or len(data) >= SMALL_BATCH_BYTES or last.kind is not CountedBatch or not last.grows:
+            return data, kind
+        return b"".join(map(pack_counted, kind(0, count, data).bodies())), CountedBatch
+
+    def add(self, data: bytes, count: int, kind: type[Batch], time_ms: int) -> None:
+        """Put messages at the end, published at that time or, should that lie before, when the last ones were."""
+        size = len(data)
+        last = self._last
+        if time_ms < self._last_ms:  # noqa: PLR1730  # max() takes as long as all of this
+            time_ms = self._last_ms  # the clock was set back; times in a log never go back
+        if size >= LARGE_BATCH_BYTES:
+            self._start_piece(data, count, kind, time_ms)
+        else:
+            if last.kind is not kind or type(last.data) is bytes or len(last.data) >= OPEN_PIECE_BYTES:
+                last = self._start_piece(bytearray(), 0, kind, time_ms)
+            elif time_ms != self._last_ms:
+                last.note_time(self.end_offset, time_ms)
+            last.data += data
+            last.count += count
+        self._last_ms = time_ms
+        self._end_place += size
+        self.end_offset += count
+
+    def _start_piece(self, data: bytes | bytearray, count: int, kind: type[Batch], time_ms: int) -> Piece:
+        last = self._last
+        if type(last.data) is bytearray:
+            last.data = bytes(last.data)  # exactly as large as its content: a bytearray keeps room to grow
+        piece = Piece(self.end_offset, self._end_place, count, data, kind, time_ms)
+        last.following = piece
+        self._last = piece
+        if not self._pieces[-1].count:  # the chain's first, or the one after all were dropped
+            self._pieces.pop()
+        self._pieces.append(piece)
+        self._note_first()
+        return piece
+
+    def drop_first(self) -> Piece:
+        """Drop the oldest piece, which is returned."""
+        if len(self._pieces) - self._first == 1:
+            self._start_piece(bytearray(), 0, Batch, self._last_ms)
+        dropped = self._pieces[self._first]
+        self._first += 1
+        if self._first > len(self._pieces) // 2:  # half of a list is moved for each half that is dropped
+            del self._pieces[: self._first]
+            self._first = 0
+        self._note_first()
+        return dropped
+
+    @property
+    def piece_count(self) -> int:
+        """How many pieces there are, at least one."""
+        return len(self._pieces) - self._first
+
+    def _note_first(self) -> None:
+        first = self._pieces[self._first]
+        grows = first is self._last and type(first.data) is bytearray
+        self.first_end = NEVER if grows else first.place + len(first.data)
+
+    # --- reading
+
+    def read_on(self, offset: int, max_messages: int, max_bytes: int) -> list[Batch]:
+        """Messages from this offset on: at most so many, and about so many bytes of them."""
+        cursor = Cursor(self, self._pieces[self._first])
+        cursor.move(*self.find(offset))
+        cursor.place = NOWHERE  # it is none of those for which messages are kept
+        found = []
+        while max_messages > 0 and max_bytes > 0 and (batch := cursor.read(max_messages, max_bytes)):
+            found.append(batch)
+            max_messages -= batch.count
+            max_bytes -= len(batch.data)
+        return found
+
+    def find_time(self, time_ms: int) -> int:
+        """The offset of the first message that was published then or later; the end, if there is none."""
+        at = bisect_left(self._pieces, time_ms, lo=self._first, key=lambda each: each.first_ms)
+        for piece in self._pieces[max(self._first, at - 1) :]:
+            if piece.count and (offset := piece.find_time(time_ms)) is not None:
+                return offset
+        return self.end_offset
+
+    def find(self, offset: int) -> tuple[Piece, int, int]:
+        """The piece of the message at this offset, where in it that begins, and the offset, which is made fit."""
+        offset = min(max(offset, self.first_offset), self.end_offset)
+        at = bisect_right(self._pieces, offset, lo=self._first, key=lambda each: each.offset)
+        piece = self._pieces[at - 1]
+        before = offset - piece.offset
+        data = piece.data
+        return piece, piece.kind.find_end(data, 0, len(data), before, piece.count) if before else 0, offset
+
+    def seek(self, cursor: Cursor, offset: int) -> None:
+        """Move a cursor to this offset, or to the nearest that is kept."""
+        cursor.move(*self.find(offset))
+        self.settle()
+
+    def settle(self) -> None:
+        """The slowest cursor has moved."""
+
+
+class Cursor:
+    """A reader's place in a chain."""
+
+    __slots__ = ("_chain", "_piece", "_position", "_time_end", "_time_ms", "offset", "place")
+
+    def __init__(self, chain: Chain, piece: Piece) -> None:
+        self._chain = chain
+        self._piece = piece
+        self._position = 0
+        self._time_ms = 0
+        self._time_end = 0  # up to this offset, messages were published at _time_ms
+        self.offset = piece.offset
+        """Of the next message."""
+        self.place = piece.place
+        """Where that begins, in bytes since the chain's beginning."""
+
+    def read(self, max_messages: int, max_bytes: int) -> Batch | None:
+        """The next messages: at most ``max_messages``, and at most ``max_bytes`` of them but always one.
+
+        None at the end of the chain. May return fewer than there are: what lies together in one piece.
+        """
+        piece = self._piece
+        offset = self.offset
+        available = piece.offset + piece.count - offset
+        while not available:
+            if piece.following is None:
+                return None
+            piece = self._piece = piece.following
+            self._position = 0
+            available = piece.count
+            offset = piece.offset
+        data = piece.data
+        start = self._position
+        count = min(max_messages, available)
+        kind = piece.kind
+        if count == 1 and kind is Batch:
+            end = data.find(LF, start) + 1
+        else:
+            end = kind.find_end(data, start, len(data), count, available)
+            if end - start > max_bytes and count > 1:
+                count, end = kind.find_fitting(data, start, max_bytes)
+        times = self._time_ms if offset + count <= self._time_end else self._times(piece, offset, count)
+        chain = self._chain
+        place = self.place
+        self._position = end
+        self.place = place + end - start
+        self.offset = offset + count
+        if place == chain.low_place:
+            if chain.alone and self.place < chain.first_end:  # what settle would do, for nearly every message
+                chain.low_place = self.place
+                chain.budget.used_bytes -= end - start
+            else:
+                chain.settle()
+        return kind(offset, count, bytes(data[start:end]), times, chain.partition)
+
+    def seek(self, offset: int) -> None:
+        """Go to this offset, or to the nearest that is kept."""
+        self._chain.seek(self, offset)
+
+    def move(self, piece: Piece, position: int, offset: int) -> None:
+        """Go to where this message lies."""
+        self._piece, self._position, self.offset = piece, position, offset
+        self.place = piece.place + position
+        self._time_end = 0
+
+    @property
+    def lag(self) -> int:
+        """How many messages lie between here and the end."""
+        return self._chain.end_offset - self.offset
+
+    def _times(self, piece: Piece, offset: int, count: int) -> Times:
+        """When these messages were published; no more than has to be remembered for them."""
+        self._time_end = piece.offset + piece.count
+        if isinstance(piece.times, int):
+            self._time_ms = piece.times
+            return self._time_ms
+        offsets, times = piece.times
+        first = bisect_right(offsets, offset) - 1
+        following = bisect_left(offsets, offset + count, first + 1)
+        if following > first + 1:
+            self._time_end = offset
+            return offsets[first:following], times[first:following]
+        if following < len(offsets):
+            self._time_end = offsets[following]
+        self._time_ms = times[first]
+        return self._time_ms
