@@ -6,12 +6,13 @@ Each ``decode_x`` raises ValueError for what is none; which command that was is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from gstream.errors import UnknownNameError
+from gstream.protocol.commands import Limit
 from gstream.protocol.ids import decode_id
 
 __all__ = [
@@ -21,11 +22,14 @@ __all__ = [
     "decode_place",
     "decode_seconds",
     "decode_topic_name",
+    "decode_topic_settings",
     "decode_waiting",
 ]
 
 MAX_KEY_BYTES: Final = 1024
 MAX_ID_BYTES: Final = 255
+MAX_PARTITIONS: Final = 1024
+MAX_SIZE_BYTES: Final = 1 << 50
 
 _SECONDS = r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}"
 _JUST_SECONDS = re.compile(_SECONDS.encode())
@@ -37,8 +41,12 @@ _BEFORE_END = re.compile(rb"\d{1,15}")
 _NAME = re.compile(rb"(?!\.\.?\Z)[A-Za-z0-9._-]{1,249}")
 _TOPIC_NAME = re.compile(rb"(?!\.\.?\Z)[A-Za-z0-9._-]{1,249}(?:\.dlq)?")
 _FIELD = re.compile(rb"(key|delay|id)=((?:[^%\r]|%[0-9A-Fa-f]{2})*)")
+_SIZE = re.compile(rb"(\d{1,16})([A-Za-z]{0,3})")
+_UNITS = {b"": 1, b"b": 1, b"kb": 10**3, b"mb": 10**6, b"gb": 10**9, b"kib": 1 << 10, b"mib": 1 << 20, b"gib": 1 << 30}
+_SETTING = re.compile(rb"(partitions|retain-bytes|retain-seconds)=(\S+)")
 
 Fields: TypeAlias = "tuple[bytes | None, float, bytes | None]"
+TopicSettings: TypeAlias = "tuple[int | None, Limit, Limit]"
 Place: TypeAlias = "tuple[str, int | float]"
 
 
@@ -108,11 +116,7 @@ def _decode_time(text: bytes) -> Place:
 
 def decode_fields(text: bytes) -> Fields:
     """``key=..``, ``delay=..`` and ``id=..``, each at most once, in any order: the key, seconds, the id."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in _split_fields(text):
-        if name in fields:
-            raise ValueError("a field is given once")
-        fields[name] = value
+    fields = {name: unquote_to_bytes(value) for name, value in _split_fields(_FIELD, text).items()}
     key, id = fields.get(b"key"), fields.get(b"id")
     if key is not None and len(key) > MAX_KEY_BYTES:
         raise ValueError("a key that is too long")
@@ -121,9 +125,44 @@ def decode_fields(text: bytes) -> Fields:
     return key, decode_seconds(fields.get(b"delay", b"0")), id
 
 
-def _split_fields(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+def decode_topic_settings(text: bytes) -> TopicSettings:
+    """``partitions=..``, ``retain-bytes=..`` and ``retain-seconds=..``, each at most once, in any order."""
+    fields = _split_fields(_SETTING, text)
+    partitions = decode_count(fields[b"partitions"]) if b"partitions" in fields else None
+    if partitions is not None and not 0 < partitions <= MAX_PARTITIONS:
+        raise ValueError("no number of partitions")
+    return (
+        partitions,
+        _decode_limit(_decode_size, fields.get(b"retain-bytes")),
+        _decode_limit(decode_seconds, fields.get(b"retain-seconds")),
+    )
+
+
+def _decode_limit(decode: Callable[[bytes], float], text: bytes | None) -> Limit:
+    if text is None:
+        return None
+    return "default" if text == b"default" else decode(text)
+
+
+def _decode_size(text: bytes) -> int:
+    """Bytes, as the server's options have them: ``65536``, ``64KiB``."""
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError("no size")
+    size = int(match[1]) * _UNITS[match[2].lower()]
+    if size > MAX_SIZE_BYTES:
+        raise ValueError("a size that is too large")
+    return size
+
+
+def _split_fields(pattern: re.Pattern[bytes], text: bytes) -> dict[bytes, bytes]:
+    """``name=value`` fields with a space between them, each of which matches, by name."""
+    fields: dict[bytes, bytes] = {}
     for field in text.split(b" "):
-        match = _FIELD.fullmatch(field)
+        match = pattern.fullmatch(field)
         if match is None:
             raise ValueError("no field")
-        yield match[1], unquote_to_bytes(match[2])
+        if match[1] in fields:
+            raise ValueError("a field is given once")
+        fields[match[1]] = match[2]
+    return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from gstream.errors import ReplyError
 
@@ -25,7 +25,9 @@ __all__ = [
     "GiveBack",
     "Help",
     "Info",
+    "Limit",
     "ListTopics",
+    "MakeTopic",
     "Negotiate",
     "Peek",
     "Ping",
@@ -33,12 +35,16 @@ __all__ = [
     "PublishCounted",
     "Quit",
     "Release",
+    "RemoveTopic",
     "Seek",
     "Stream",
     "Wait",
 ]
 
 CRLF: Final = b"\r\n"
+
+Limit: TypeAlias = "float | Literal['default'] | None"
+"""What is said of a topic's limit: a number (0: there is none), that it is the server's, or (None) nothing."""
 
 
 @dataclass(slots=True)
@@ -193,6 +199,29 @@ class ForgetGroup:
 
 
 @dataclass(slots=True)
+class MakeTopic:
+    """``m``: make a topic, or change what is set for it.
+
+    partitions: how many it has; None: that is not said.
+    retain_bytes, retain_seconds: how much of it, and how old it may be, is kept. The bytes are a whole number.
+    """
+
+    name: str
+    partitions: int | None
+    retain_bytes: Limit
+    retain_seconds: Limit
+    eol: bytes
+
+
+@dataclass(slots=True)
+class RemoveTopic:
+    """``y``: remove a topic."""
+
+    name: str
+    eol: bytes
+
+
+@dataclass(slots=True)
 class ListTopics:
     """``l``: list the topics."""
 
@@ -269,6 +298,8 @@ Command: TypeAlias = (
     | Seek
     | Peek
     | ForgetGroup
+    | MakeTopic
+    | RemoveTopic
     | ListTopics
     | Info
     | Counted

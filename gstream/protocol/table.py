@@ -17,6 +17,7 @@ from gstream.protocol.arguments import (
     decode_place,
     decode_seconds,
     decode_topic_name,
+    decode_topic_settings,
     decode_waiting,
 )
 from gstream.protocol.commands import (
@@ -35,12 +36,14 @@ from gstream.protocol.commands import (
     Help,
     Info,
     ListTopics,
+    MakeTopic,
     Peek,
     Ping,
     Publish,
     PublishCounted,
     Quit,
     Release,
+    RemoveTopic,
     Seek,
     Stream,
     Wait,
@@ -121,6 +124,12 @@ def _decode_dead_letter(argument: bytes, eol: bytes) -> DeadLetter:
     if len(why) > MAX_REASON_BYTES:
         raise ArgumentError(f"a reason has at most {MAX_REASON_BYTES} bytes")
     return DeadLetter(decode_id(id), why, eol)
+
+
+def _decode_make_topic(argument: bytes, eol: bytes) -> MakeTopic:
+    name, space, settings = argument.partition(b" ")
+    topic = decode_topic_name(name)
+    return MakeTopic(topic, *(decode_topic_settings(settings) if space else (None, None, None)), eol)
 
 
 def _decode_peek(argument: bytes, eol: bytes) -> Peek:
@@ -208,6 +217,17 @@ COMMANDS: Final[dict[int, CommandRow]] = {
         ),
         CommandRow("v[n]", "look at the next n messages without taking them", _decode_peek, "[n], as in v or v5"),
         CommandRow("x<group>", "forget a group", lambda argument, eol: ForgetGroup(decode_name(argument), eol)),
+        CommandRow(
+            "m<topic>[ partitions=n][ retain-bytes=size][ retain-seconds=seconds]",
+            "make a topic, or change what is set for it",
+            _decode_make_topic,
+            "topic[ partitions=n][ retain-bytes=size][ retain-seconds=seconds], as in mlog partitions=4",
+        ),
+        CommandRow(
+            "y<topic>",
+            "remove a topic with its messages and groups",
+            lambda argument, eol: RemoveTopic(decode_topic_name(argument), eol),
+        ),
         CommandRow("l", "list the topics", _no_argument(ListTopics)),
         CommandRow(
             "i[topic]",

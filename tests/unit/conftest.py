@@ -34,6 +34,8 @@ LETTERS = {
     protocol.Seek: "f",
     protocol.Peek: "v",
     protocol.ForgetGroup: "x",
+    protocol.MakeTopic: "m",
+    protocol.RemoveTopic: "y",
     protocol.ListTopics: "l",
     protocol.Info: "i",
     protocol.Counted: "b",

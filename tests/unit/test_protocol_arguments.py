@@ -31,6 +31,23 @@ UNDERSTOOD = {
     "gaudit": ("g", "audit"),
     "g" + LONGEST: ("g", LONGEST),
     "xaudit": ("x", "audit"),
+    "mlog": ("m", "log", None, None, None),
+    "m" + LONGEST + ".dlq partitions=1": ("m", LONGEST + ".dlq", 1, None, None),
+    "mlog partitions=1024": ("m", "log", 1024, None, None),
+    "mlog partitions=008": ("m", "log", 8, None, None),
+    "mlog retain-bytes=0": ("m", "log", None, 0, None),
+    "mlog retain-bytes=65536B": ("m", "log", None, 65536, None),
+    "mlog retain-bytes=64KiB": ("m", "log", None, 64 << 10, None),
+    "mlog retain-bytes=64mib": ("m", "log", None, 64 << 20, None),
+    "mlog retain-bytes=1048576GiB": ("m", "log", None, 1 << 50, None),
+    "mlog retain-bytes=3kB": ("m", "log", None, 3000, None),
+    "mlog retain-bytes=default": ("m", "log", None, "default", None),
+    "mlog retain-seconds=0": ("m", "log", None, None, 0.0),
+    "mlog retain-seconds=.5": ("m", "log", None, None, 0.5),
+    "mlog retain-seconds=default": ("m", "log", None, None, "default"),
+    "mlog retain-seconds=60 partitions=3 retain-bytes=1MB": ("m", "log", 3, 10**6, 60.0),
+    "ylog": ("y", "log"),
+    "y" + LONGEST + ".dlq": ("y", LONGEST + ".dlq"),
     "i": ("i", None),
     "inews": ("i", "news"),
     "i" + LONGEST + ".dlq": ("i", LONGEST + ".dlq"),
@@ -99,6 +116,8 @@ REFUSED = {
         *("t" + LONGEST + ".dlq2", "t" + LONGEST + ".DLQ", "t" + LONGEST + ".dlq.dlq"),
         *("g.", "g..", "gno spaces", "g" + LONGEST + "n", "g" + LONGEST + ".dlq"),
         *("x", "x.", "x..", "xa b", "x" + LONGEST + "n", "x" + LONGEST + ".dlq"),
+        *("m", "m.", "m..", "m partitions=1", "ma/b", "m" + LONGEST + "n", "m" + LONGEST + "n partitions=1"),
+        *("y", "y.", "y..", "ya b", "y" + LONGEST + "n", "y" + LONGEST + "n.dlq"),
         *("i.", "i..", "ia b", "i" + LONGEST + "n"),
     ],
     UNKNOWN: ["l1", "list", "l ", "host: example", "h1", "q1", "c1"],
@@ -137,6 +156,26 @@ REFUSED = {
             "f@24.11.2026",
         ),
         *("f@2026-11-24T21:30:00+25:00", "f@\u0662\u0660\u0662\u0666-11-24", "f@10000-01-01", "f@0000-01-01", "f1:2:3"),
+        *(
+            "mlog ",
+            "mlog  partitions=1",
+            "mlog partitions=1 ",
+            "mlog partitions",
+            "mlog partitions=",
+            "mlog partitions= 1",
+        ),
+        *(
+            "mlog partitions=0",
+            "mlog partitions=1025",
+            "mlog partitions=-1",
+            "mlog partitions=1.5",
+            "mlog partitions=x",
+        ),
+        *("mlog partitions=1 partitions=1", "mlog partitions=default", "mlog Partitions=1", "mlog colour=red"),
+        *("mlog retain-bytes=-1", "mlog retain-bytes=1.5", "mlog retain-bytes=1TB", "mlog retain-bytes=1 KiB"),
+        *("mlog retain-bytes=1125899906842625", "mlog retain-bytes=12345678901234567", "mlog retain-bytes=MiB"),
+        *("mlog retain-seconds=-1", "mlog retain-seconds=1e3", "mlog retain-seconds=nan", "mlog retain-seconds=1m"),
+        *("mlog retain-seconds=1234567890", "mlog retain-seconds=Default", "mlog partitions=1 nonsense"),
         *("vx", "v0", "v00", "v-1", "v 1", "v1234567890", "v1.5"),
         *("b3", "b00", "b ", "b-1", "bx", "b\r1"),
     ],
@@ -175,13 +214,15 @@ TAKES = {
     "f": "f takes an id, -n, @time, ^ or $, as in f0, f-10, f@-60",
     "v": "v takes [n], as in v or v5",
     "b": "b takes [0|1|2], as in b or b0",
+    "m": "m takes topic[ partitions=n][ retain-bytes=size][ retain-seconds=seconds], as in mlog partitions=4",
     "P": "P takes len[ key=k][ delay=seconds][ id=i], as in P5 key=a",
 }
 
 
 @pytest.mark.parametrize("letter", TAKES)
 def test_the_error_says_what_the_command_takes(letter):
-    assert error_of(letter.encode() + b"\xff") == TAKES[letter]
+    argument = b"log \xff" if letter == "m" else b"\xff"  # another name than that is refused for itself
+    assert error_of(letter.encode() + argument) == TAKES[letter]
 
 
 @pytest.mark.parametrize("letter", TAKES)
@@ -195,14 +236,14 @@ def test_the_examples_are_understood(letter):
 
 
 def test_every_command_that_can_refuse_an_argument_says_what_it_takes():
-    whole_lines, named, anything = "cqlh", "tgxi", "pz"
+    whole_lines, named, anything = "cqlh", "tgxiy", "pz"
     assert sorted(TAKES) == sorted({*map(chr, COMMANDS)} - {*whole_lines, *named, *anything})
-    assert [chr(letter) for letter, row in COMMANDS.items() if row.takes] == [*"Pwranoedsfvb"]
+    assert [chr(letter) for letter, row in COMMANDS.items() if row.takes] == [*"Pwranoedsfvmb"]
 
 
 def test_a_name_that_cannot_be_is_told_what_can():
-    for letter in (b"t", b"g", b"x", b"i"):
-        assert error_of(letter + b"no spaces") == "a name is 1 to 249 letters, digits, '.', '_' or '-'"
+    for letter in (b"t", b"g", b"x", b"i", b"m", b"y"):
+        assert error_of(letter + b"no:colons") == "a name is 1 to 249 letters, digits, '.', '_' or '-'"
 
 
 def test_a_time_without_a_zone_is_utc_wherever_the_server_is(monkeypatch):

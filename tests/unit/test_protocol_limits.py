@@ -27,7 +27,7 @@ def lines(eol):
         "ping, one too many": (b"z" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
         "consume with an argument, the longest": (b"c" + FITS + eol, [("-", "unknown", eol)]),
         "consume with an argument, one too many": (b"c" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
-        "unknown, the longest": (b"y" + FITS + eol, [("-", "unknown", eol)]),
+        "unknown, the longest": (b"j" + FITS + eol, [("-", "unknown", eol)]),
         "unknown, one too many": (b"y" + TOO_LONG + eol, [("-", TOO_BIG, eol)]),
         "run, too long as a whole": (b"p" + FITS + eol + b"p" + FITS + eol, [("p", FITS, eol)] * 2),
         "run, too long in the middle": (

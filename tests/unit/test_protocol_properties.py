@@ -76,7 +76,7 @@ def cut(data, places):
     return [data[start:stop] for start, stop in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-letters = [b"p", b"c", b"q", b"z", b"w", b"r", b"h", b"a", b"y", b"P", b"P", b"P2\n", b"P1 key=a\n"]
+letters = [b"p", b"c", b"q", b"z", b"w", b"r", b"h", b"a", b"j", b"P", b"P", b"P2\n", b"P1 key=a\n"]
 text = st.lists(st.sampled_from([*letters, b"\r", b"\n", b"\n", b" ", b"0", b"1", b"\xff"]))
 lines = st.lists(
     st.sampled_from(
@@ -91,17 +91,17 @@ lines = st.lists(
             b"z1\n",
             b"w1 1\r\n",
             b"\n",
-            b"y\n",
+            b"j\n",
             b"a1 0\n",
             b"P2\nab\n",
             b"P2\n\n\n\n",
             b"P3\r\na\rb\r\n",
             b"P0\n\n",
-            b"P3\nyour\n",
+            b"P3\njour\n",
             b"P3\nab\n",
-            b"P1 key=a\ny\n",
-            b"P1 y\ny\n",
-            b"P9\nabc\nyfghi\n",
+            b"P1 key=a\nj\n",
+            b"P1 j\nj\n",
+            b"P9\nabc\njfghi\n",
             b"P\xff\n",
             b"P2\n\xff\xff\n",
         ]

@@ -126,7 +126,7 @@ def test_the_refusal_of_http_is_a_whole_response():
 
 
 def test_each_command_is_found_by_its_letter():
-    assert bytes(protocol.COMMANDS) == b"pcqtgPwranoedsfvxlibzh"
+    assert bytes(protocol.COMMANDS) == b"pcqtgPwranoedsfvxmylibzh"
     for letter, row in protocol.COMMANDS.items():
         assert ord(row.usage[0]) == letter
         assert row.summary
