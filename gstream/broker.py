@@ -5,10 +5,13 @@ Knows no socket and no wire format. Nothing here blocks or switches greenlets, s
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from gstream.agenda import Agenda
-from gstream.errors import FullError, UnknownNameError
+from gstream.errors import ArgumentError, FullError, UnknownNameError
 from gstream.storage.memory import Memory
-from gstream.topic import DEAD_LETTERS, Topic, TopicSettings
+from gstream.topic import DEAD_LETTERS, Limit, Topic, TopicSettings
 
 __all__ = ["DEFAULT_TOPIC", "Broker"]
 
@@ -22,6 +25,9 @@ class Broker:
     agenda: where they note what is to be done later.
     max_topics: so many are made; topics of dead letters are made whatever their number is.
     max_groups: so many are made, in all topics together.
+
+    A topic that is made with more partitions than the settings say counts as so many times more, and so do its groups:
+    it is the partitions that cost.
     """
 
     def __init__(
@@ -38,15 +44,53 @@ class Broker:
         self.max_topics = max_topics
         self.max_groups = max_groups
         self.topics: dict[str, Topic] = {}
+        self.partition_count = 0
+        """Of all topics together."""
+        self._published_before = 0
+        """Messages of topics that were removed since."""
 
     def topic(self, name: str = DEFAULT_TOPIC) -> Topic:
         """The topic of that name, made on first use. Raises FullError when there are too many."""
         topic = self.topics.get(name)
         if topic is None:
-            if len(self.topics) >= self.max_topics:
-                raise FullError(f"there are {len(self.topics)} topics, the server's --max-topics")
-            topic = self._make(name)
+            self._check_topics(self.settings.partitions)
+            topic = self._make(name, self.settings.partitions)
         return topic
+
+    def set_up(
+        self, name: str, partitions: int | None = None, retain_bytes: Limit = None, retain_seconds: Limit = None
+    ) -> Topic:
+        """Make a topic, if there is none of that name, and set for it what is said.
+
+        partitions: how many it is to have; None: if it is new, as many as all.
+        retain_bytes, retain_seconds: see Topic.change.
+
+        Raises ArgumentError for what cannot be had, or changed, and FullError. Then nothing is made or changed.
+        """
+        if not self.engine.has_limits and (retain_bytes is not None or retain_seconds is not None):
+            raise ArgumentError(
+                "retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)"
+            )
+        topic = self.topics.get(name)
+        if topic is None:
+            wanted = partitions or self.settings.partitions
+            self._check_topics(wanted)
+            topic = self._make(name, wanted)
+        elif partitions not in (None, len(topic.partitions)):
+            count = len(topic.partitions)
+            shown = f"{count} partitions" if topic.several else "1 partition"
+            raise ArgumentError(f"the topic has {shown}; their number cannot be changed")
+        topic.change(retain_bytes, retain_seconds)
+        return topic
+
+    def remove(self, name: str) -> None:
+        """Remove a topic with all that is in it. Raises UnknownNameError, and BusyError while it has consumers."""
+        topic = self.find(name)
+        topic.close()
+        del self.topics[name]
+        self.partition_count -= len(topic.partitions)
+        self._published_before += topic.published_count
+        self.engine.remove_topic(name, topic.partitions)
 
     def find(self, name: str) -> Topic:
         """The topic of that name. Raises UnknownNameError when there is none."""
@@ -55,20 +99,41 @@ class Broker:
             raise UnknownNameError("no such topic")
         return topic
 
-    def _make(self, name: str) -> Topic:
+    def _make(self, name: str, partitions: int) -> Topic:
         dead_letters = name if name.endswith(DEAD_LETTERS) else name + DEAD_LETTERS
 
         def find_dead_letters() -> Topic:
-            return self.topics.get(dead_letters) or self._make(dead_letters)
+            return self.topics.get(dead_letters) or self._make(dead_letters, self.settings.partitions)
 
-        topic = Topic(name, self.engine, self.agenda, self.settings, find_dead_letters, self._check_groups)
+        settings = replace(self.settings, partitions=partitions)
+        check_groups = partial(self._check_groups, partitions)
+        topic = Topic(name, self.engine, self.agenda, settings, find_dead_letters, check_groups)
         self.topics[name] = topic
+        self.partition_count += partitions
         return topic
 
-    def _check_groups(self) -> None:
-        count = sum([len(topic.groups) for topic in self.topics.values()])
-        if count >= self.max_groups:
-            raise FullError(f"there are {count} groups, the server's --max-groups")
+    def _check_topics(self, partitions: int) -> None:
+        """Whether a topic with so many partitions may be made. Raises FullError."""
+        self._check_room("topics", self.partition_count, partitions, self.max_topics)
+
+    def _check_groups(self, partitions: int) -> None:
+        """Whether a topic with so many partitions may get a further group. Raises FullError."""
+        count = sum([len(topic.groups) * len(topic.partitions) for topic in self.topics.values()])
+        self._check_room("groups", count, partitions, self.max_groups)
+
+    def _check_room(self, what: str, count: int, wanted: int, limit: int) -> None:
+        """Whether there is room for so many more, both counted in partitions. Raises FullError."""
+        each = self.settings.partitions
+        if count + wanted > limit * each:
+            present, more = -(-count // each), -(-wanted // each)
+            if more == 1:
+                raise FullError(f"there are {present} {what}, the server's --max-{what}")
+            raise FullError(f"it counts as {more} {what}, and there are {present}; --max-{what} is {limit}")
+
+    @property
+    def published_count(self) -> int:
+        """How many messages were published since the start, in all topics, also in those that were removed."""
+        return self._published_before + sum(topic.published_count for topic in self.topics.values())
 
     @property
     def unfinished_count(self) -> int:

@@ -64,6 +64,8 @@ class Group:
         self.lease_seconds = lease_seconds
         self._shares = [Share(log) for log in logs]
         self._only = self._shares[0] if len(self._shares) == 1 else None
+        self.several = len(logs) > 1
+        """Whether the topic has several partitions, so that ids name them."""
         self._turn = -1  # the partition that was taken from last
         self._memory: Memory = logs[0].budget
         self._agenda = agenda

@@ -34,7 +34,7 @@ def server_rows(broker: Broker, started: float, connections: int) -> Iterator[Ro
     yield "engine", engine.name
     yield "topics", len(broker.topics)
     yield "messages", sum(topic.message_count for topic in broker.topics.values())
-    yield "published", sum(topic.published_count for topic in broker.topics.values())
+    yield "published", broker.published_count
     yield "memory.limit", engine.max_bytes
     yield "memory.used", engine.used_bytes
     yield "memory.held", engine.held_bytes
@@ -48,6 +48,10 @@ def topic_rows(topic: Topic) -> Iterator[Row]:
     yield "bytes", topic.kept_bytes
     yield "published", topic.published_count
     yield "delayed", topic.delayed_count
+    if topic.retain_bytes is not None:
+        yield "retain.bytes", topic.retain_bytes
+    if topic.retain_seconds is not None:
+        yield "retain.seconds", topic.retain_seconds
     for number, log in enumerate(topic.partitions):
         yield f"partition.{number}.oldest", log.oldest_offset
         yield f"partition.{number}.end", log.end_offset

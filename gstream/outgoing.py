@@ -28,21 +28,17 @@ IN_FLIGHT_BATCHES = 64
 
 
 class Outgoing:
-    """Writes a client's messages, and gives those back that never reach it.
+    """Writes a client's messages, and gives those back that never reach it."""
 
-    several: whether topics have several partitions, so that ids name them.
-    """
+    __slots__ = ("_connection", "_in_flight", "crowded", "mode")
 
-    __slots__ = ("_connection", "_in_flight", "_several", "crowded", "mode")
-
-    def __init__(self, connection: Connection, *, several: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._in_flight = InFlight()
         self.crowded = False
         """Whether more is on its way than should be remembered."""
         self.mode = 0
         """What ``b`` was told: which messages are counted, and whether with all that is known of them."""
-        self._several = several
 
     def send_plain(self, group: Group, batch: Batch, eol: bytes) -> None:
         """Answer ``c`` lines: the bodies."""
@@ -60,12 +56,15 @@ class Outgoing:
 
         soon: not from the connection's own greenlet; at the end of this turn, before other replies.
         """
-        reply, ends = self.encode(batch, eol)
+        reply, ends = self.encode(batch, eol, several=group.several)
         self._send(group, batch, reply, ends, consumer, soon=soon)
 
-    def encode(self, batch: Batch, eol: bytes) -> tuple[bytes, Sequence[int] | None]:
-        """The typed replies, and where each message's ends, if not with its line."""
-        prefix = b"%d:" % batch.partition if self._several else b""
+    def encode(self, batch: Batch, eol: bytes, *, several: bool) -> tuple[bytes, Sequence[int] | None]:
+        """The typed replies, and where each message's ends, if not with its line.
+
+        several: the topic has several partitions, so that ids name them.
+        """
+        prefix = b"%d:" % batch.partition if several else b""
         return protocol.encode_messages(batch, prefix, eol, self.mode)
 
     def _send(

@@ -24,11 +24,9 @@ def publish(topic: Topic, command: protocol.Publish, write: Callable[[bytes], No
         _refuse(topic, command.count - stored, command.eol, write)
 
 
-def publish_counted(
-    topic: Topic, command: protocol.PublishCounted, *, several: bool, write: Callable[[bytes], None]
-) -> None:
-    """A run of ``P``, or one with fields. several: the topic has several partitions. Raises FullError."""
-    eol = command.eol
+def publish_counted(topic: Topic, command: protocol.PublishCounted, write: Callable[[bytes], None]) -> None:
+    """A run of ``P``, or one with fields. Raises FullError."""
+    eol, several = command.eol, topic.several
     if command.delay_seconds or command.id is not None:
         id = topic.publish_once(command.bodies[0], command.key, command.delay_seconds, command.id)
         write(protocol.encode_done(b"delayed" if id is None else protocol.encode_id(id, several), eol))

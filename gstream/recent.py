@@ -66,6 +66,11 @@ class RecentIds:
             self._forget_oldest()
         return now
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._memory.held_bytes -= sum(ID_BYTES + len(id) for id in self._answers)
+        self._answers.clear()
+
     def _forget_oldest(self) -> None:
         id, _ = self._answers.popitem(last=False)
         self._memory.held_bytes -= ID_BYTES + len(id)

@@ -44,7 +44,7 @@ class Scope:
     def topic(self) -> Topic:
         """The chosen topic. Raises FullError when it cannot be made."""
         topic = self._topic
-        if topic is None:
+        if topic is None or topic.removed:
             topic = self._topic = self.broker.topic(self.topic_name)
         return topic
 
@@ -79,8 +79,9 @@ class Scope:
 
     @property
     def several(self) -> bool:
-        """Whether the topic has several partitions, so that ids name them."""
-        return self.broker.settings.partitions > 1
+        """Whether the chosen topic has several partitions, so that ids name them, or would have if it were there."""
+        topic = self.broker.topics.get(self.topic_name)
+        return self.broker.settings.partitions > 1 if topic is None else topic.several
 
     def consumer(self, group: Group) -> Consumer:
         """What this connection has leased from the group."""

@@ -13,6 +13,7 @@ from itertools import count as counting
 from typing import Any, ClassVar
 
 from gstream import protocol
+from gstream.administration import administrate
 from gstream.batch import Batch
 from gstream.broker import Broker
 from gstream.connection import ClientGone, Connection
@@ -81,7 +82,7 @@ class Session:
         self._decoder = protocol.Decoder(settings.max_message_bytes)
         self._scope = Scope(settings.broker)
         self._stream: Stream | None = None
-        self._outgoing = Outgoing(connection, several=self._scope.several)
+        self._outgoing = Outgoing(connection)
         self._waiting = Waiting(connection)
         self._typed_eol = b""  # the line ending of a client that has asked for typed replies
         self._closing = False
@@ -180,9 +181,6 @@ class Session:
         self._typed_eol = eol
         self._connection.write(protocol.encode_done(text, eol))
 
-    def _done_with(self, id: int, eol: bytes) -> None:
-        self._done(protocol.encode_id(id, self._scope.several), eol)
-
     # --- publishing
 
     def _publish(self, command: protocol.Publish) -> None:
@@ -190,8 +188,7 @@ class Session:
 
     def _publish_counted(self, command: protocol.PublishCounted) -> None:
         self._typed_eol = command.eol
-        scope = self._scope
-        publish_counted(scope.topic(), command, several=scope.several, write=self._connection.write)
+        publish_counted(self._scope.topic(), command, self._connection.write)
 
     # --- taking
 
@@ -302,7 +299,7 @@ class Session:
 
     def _settle(self, command: protocol.GiveBack | protocol.Extend | protocol.DeadLetter, was_leased: bool) -> None:
         if was_leased:
-            self._done_with(command.id, command.eol)
+            self._done(protocol.encode_id(command.id, self._scope.several), command.eol)
         else:
             self._typed_eol = command.eol
             self._connection.write(protocol.encode_ids_gone([command.id], self._scope.several, command.eol))
@@ -317,13 +314,14 @@ class Session:
 
     def _peek(self, command: protocol.Peek) -> None:
         self._typed_eol = command.eol
+        several = self._scope.several
         for batch in self._scope.peek(command.count):
-            self._connection.write(self._outgoing.encode(batch, command.eol)[0])
+            self._connection.write(self._outgoing.encode(batch, command.eol, several=several)[0])
         self._connection.write(protocol.encode_end(command.eol))
 
-    def _forget_group(self, command: protocol.ForgetGroup) -> None:
+    def _administrate(self, command: protocol.MakeTopic | protocol.RemoveTopic | protocol.ForgetGroup) -> None:
         self._refuse_while_streaming()
-        self._scope.broker.find(self._scope.topic_name).forget_group(command.name)
+        administrate(self._scope, command)
         self._done(command.name.encode(), command.eol)
 
     def _list(self, command: protocol.ListTopics) -> None:
@@ -385,7 +383,9 @@ class Session:
         protocol.ChooseGroup: _choose_group,
         protocol.Seek: _seek,
         protocol.Peek: _peek,
-        protocol.ForgetGroup: _forget_group,
+        protocol.MakeTopic: _administrate,
+        protocol.RemoveTopic: _administrate,
+        protocol.ForgetGroup: _administrate,
         protocol.ListTopics: _list,
         protocol.Info: _info,
         protocol.Counted: _count,

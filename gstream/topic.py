@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count as counting
+from typing import Literal, TypeAlias
 
 from gstream.agenda import Agenda, Entry
 from gstream.batch import PARTITION_SHIFT, Batch, pack
@@ -22,7 +23,7 @@ from gstream.recent import RecentIds
 from gstream.share import peek_in_turn
 from gstream.storage.memory import Memory
 
-__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "Topic", "TopicSettings"]
+__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "Limit", "Topic", "TopicSettings"]
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +44,15 @@ DELAYED_BYTES = 200
 """What a delayed message costs beyond its own bytes."""
 
 
+Limit: TypeAlias = "float | Literal['default'] | None"
+"""What is said of a limit: a number (0: there is none), that it is the server's, or (None) nothing."""
+
+
 @dataclass(frozen=True)
 class TopicSettings:
-    """What all topics of a server have in common.
+    """What a topic is made with; those of the server are every topic's, but for what is said when one is made.
 
-    partitions: how many each has. lease_seconds, max_attempts: see Group.
+    partitions: how many it has. lease_seconds, max_attempts: see Group.
     """
 
     partitions: int = 1
@@ -84,16 +89,21 @@ class Topic:
         self.name = name
         self._memory = memory
         self._agenda = agenda
-        self._settings = settings
+        self.settings = settings
         self._dead_letters = dead_letters
         self._check_groups = check_groups
         self.partitions = [memory.open_log(name, number) for number in range(settings.partitions)]
-        self._several = settings.partitions > 1
+        self.several = settings.partitions > 1
+        """Whether there are several partitions, so that ids name them."""
+        self.retain_bytes: int | None = None
+        self.retain_seconds: float | None = None
+        """How much, and how old messages, the engine keeps, taken or not; 0: no limit; None: as all topics."""
+        self.removed = False
         self._turn = -1
         self.groups: dict[str, Group] = {}
         self.published_count = 0
         self._recent = RecentIds(memory, agenda.clock)
-        self._forgetting = False
+        self._forgetting: Entry | None = None
         self._delayed: list[tuple[float, int, _Delayed]] = []  # a heap by time
         self._next: Entry | None = None
         self._numbers = counting()
@@ -108,7 +118,7 @@ class Topic:
 
         Returns how many were stored: all, or the first ones when there is no room for more.
         """
-        return self._append(self._next_partition() if self._several else 0, data, count, Batch)
+        return self._append(self._next_partition() if self.several else 0, data, count, Batch)
 
     def publish_bodies(self, bodies: Sequence[bytes], key: bytes | None = None) -> tuple[int, int]:
         """Store messages of any bytes.
@@ -155,7 +165,7 @@ class Topic:
         return stored
 
     def _choose_partition(self, key: bytes | None) -> int:
-        if not self._several:
+        if not self.several:
             return 0
         if key is None:
             return self._next_partition()
@@ -197,14 +207,12 @@ class Topic:
 
     def _remember(self, id: bytes, message_id: int | None) -> None:
         self._recent.remember(id, message_id)
-        if not self._forgetting:
+        if self._forgetting is None:
             self._forget_ids()
 
     def _forget_ids(self) -> None:
         when = self._recent.forget_old()
-        self._forgetting = when is not None
-        if when is not None:
-            self._agenda.at(when, self._forget_ids)
+        self._forgetting = None if when is None else self._agenda.at(when, self._forget_ids)
 
     # --- groups
 
@@ -217,8 +225,8 @@ class Topic:
                 name,
                 self.partitions,
                 self._agenda,
-                lease_seconds=self._settings.lease_seconds,
-                max_attempts=0 if self.is_dead_letters else self._settings.max_attempts,
+                lease_seconds=self.settings.lease_seconds,
+                max_attempts=0 if self.is_dead_letters else self.settings.max_attempts,
                 bury=self._bury,
             )
         return group
@@ -241,7 +249,7 @@ class Topic:
     def _bury(self, group: Group, batch: Batch, reason: str) -> None:
         """These messages of a group are dead letters now."""
         topic = self._dead_letters()
-        prefix = f"{batch.partition}:" if len(self.partitions) > 1 else ""
+        prefix = f"{batch.partition}:" if self.several else ""
         for message in batch.messages():
             headers = (
                 *((name, value) for name, value in message.headers if not name.startswith("dead.")),
@@ -269,6 +277,34 @@ class Topic:
     def take_in(self, data: bytes, key: bytes | None) -> None:
         """Store a counted message that another topic gives up; it is not lost for want of room."""
         self._append(self._choose_partition(key), data, 1, CountedBatch, always=True)
+
+    # --- what is set for it, and its end
+
+    def change(self, retain_bytes: Limit = None, retain_seconds: Limit = None) -> None:
+        """Set its limits, as far as something is said of them; only where the engine has some."""
+        if retain_bytes is None and retain_seconds is None:
+            return
+        if retain_bytes is not None:
+            self.retain_bytes = None if isinstance(retain_bytes, str) else int(retain_bytes)
+        if retain_seconds is not None:
+            self.retain_seconds = None if isinstance(retain_seconds, str) else retain_seconds
+        self._memory.set_limits(self.name, self.retain_bytes, self.retain_seconds)
+
+    def close(self) -> None:
+        """Forget everything but the logs, which are the engine's: the topic is removed. Raises BusyError."""
+        if any(group.busy for group in self.groups.values()):
+            raise BusyError("the topic has consumers")
+        self.removed = True
+        for group in self.groups.values():
+            group.close()
+        self.groups.clear()
+        for entry in (self._next, self._forgetting):
+            if entry is not None:
+                entry.cancel()
+        for _, _, delayed in self._delayed:
+            self._memory.held_bytes -= len(delayed.data) + DELAYED_BYTES
+        self._delayed.clear()
+        self._recent.clear()
 
     # --- what is there
 

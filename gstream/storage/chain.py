@@ -104,6 +104,11 @@ class Chain:
         return self._pieces[self._first].offset
 
     @property
+    def end_place(self) -> int:
+        """Where it ends, in bytes since its beginning."""
+        return self._end_place
+
+    @property
     def kept_bytes(self) -> int:
         """Of all messages that are kept."""
         return self._end_place - self._pieces[self._first].place

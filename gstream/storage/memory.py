@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gstream.batch import Batch
 from gstream.storage.budget import Budget
@@ -32,6 +32,8 @@ class Memory(Budget):
 
     name = "memory"
     promise = "messages are lost when the server stops"
+    has_limits = False
+    """Whether a topic can be given limits, by which messages go that were not taken."""
 
     def __init__(self, max_bytes: int, retain_bytes: int = 0, clock: Callable[[], float] = time.time) -> None:
         super().__init__(max_bytes)
@@ -48,6 +50,17 @@ class Memory(Budget):
         log = MemoryLog(self, partition)
         self._logs.append(log)
         return log
+
+    def set_limits(self, topic: str, limit_bytes: int | None, limit_seconds: float | None) -> None:
+        """What this topic may keep; None: what the server's settings say. Not asked for: this engine has no limits."""
+
+    def remove_topic(self, name: str, logs: Iterable[MemoryLog]) -> None:  # noqa: ARG002  # names are for files
+        """Keep nothing of these logs, which are all of the topic; nobody reads or writes them any more."""
+        for log in logs:
+            self.used_bytes -= log.end_place - log.low_place
+            self.stored_bytes -= log.kept_bytes
+            self.reclaimable.pop(log, None)
+            self._logs.remove(log)
 
     def make_room(self, size: int) -> None:
         """Drop what is only retained until so many bytes fit in, as far as that is possible."""

@@ -39,6 +39,20 @@ def test_the_server(make_server):
     }
 
 
+def test_what_was_published_stays_counted_when_its_topic_is_removed(server):
+    server.publish(b"a", b"b")
+    server.broker.remove("default")
+    rows = dict(server_rows(server.broker, 0.0, 0))
+    assert (rows["topics"], rows["messages"], rows["published"]) == (0, 0, 2)
+
+
+def test_limits_are_shown_where_they_are_set(server):
+    server.topic.retain_bytes = 0
+    assert [row for row in topic_rows(server.topic) if row[0].startswith("retain.")] == [("retain.bytes", 0)]
+    server.topic.retain_bytes, server.topic.retain_seconds = None, 60.0
+    assert [row for row in topic_rows(server.topic) if row[0].startswith("retain.")] == [("retain.seconds", 60.0)]
+
+
 def test_a_topic(make_server):
     server = make_server(partitions=2, retain_bytes=100)
     server.publish(b"a", b"bb")

@@ -487,6 +487,26 @@ class BrokerMachine(RuleBasedStateMachine):
             assert client.in_flight.give_back(0) == 0
             self.clients.remove(client)
 
+    @precondition(lambda self: self.published)
+    @rule()
+    def remove(self):
+        """The topic goes with everything, but for its dead letters; the next one is new."""
+        if self.some_lease:
+            with pytest.raises(BusyError):
+                self.broker.remove("default")
+            return
+        self.broker.remove("default")
+        assert self.topic.removed
+        for client in self.clients:
+            assert client.in_flight.give_back(0) == 0
+        self.topic = self.broker.topic()
+        self.logs = [[] for _ in range(self.partitions)]
+        self.low = [0] * self.partitions
+        self.turn = -1
+        self.published = 0
+        for all_of_them in (self.delayed, self.ids, self.groups, self.clients):
+            all_of_them.clear()
+
     @precondition(lambda self: self.groups)
     @rule(data=st.data(), most=st.integers(1, 20))
     def look(self, data, most):

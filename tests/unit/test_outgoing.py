@@ -38,7 +38,7 @@ def wire():
 
 @pytest.fixture
 def outgoing(wire):
-    return Outgoing(wire, several=False)
+    return Outgoing(wire)
 
 
 def fill(grounds, *messages):
@@ -77,15 +77,22 @@ def test_the_modes_of_counting(grounds, outgoing, wire):
     batch = grounds.log.peek(0, 1, 100)[0]
     replies = []
     for outgoing.mode in (0, 1, 2):
-        replies.append(outgoing.encode(batch, b"\n")[0])
+        replies.append(outgoing.encode(batch, b"\n", several=False)[0])
     assert replies == [b"= 0 1 a\n", b"$ 0 1 1\na\n", b"$ 0 1 1 time=1000000500 key=k%20k\na\n"]
     assert wire.written == b""
 
 
-def test_ids_name_their_partition_where_there_are_several(wire):
-    several = Outgoing(wire, several=True)
-    assert several.encode(Batch(7, 2, pack(b"a", b"b"), partition=0), b"\n")[0] == b"= 0:7 1 a\n= 0:8 1 b\n"
-    assert several.encode(Batch(7, 1, pack(b"a"), partition=12, attempt=3), b"\n")[0] == b"= 12:7 3 a\n"
+def test_ids_name_their_partition_where_there_are_several(outgoing):
+    two, late = Batch(7, 2, pack(b"a", b"b"), partition=0), Batch(7, 1, pack(b"a"), partition=12, attempt=3)
+    assert outgoing.encode(two, b"\n", several=True)[0] == b"= 0:7 1 a\n= 0:8 1 b\n"
+    assert outgoing.encode(late, b"\n", several=True)[0] == b"= 12:7 3 a\n"
+
+
+def test_whether_there_are_several_is_each_groups(make_grounds, outgoing, wire):
+    for grounds in (make_grounds(), make_grounds(partitions=2), make_grounds()):
+        grounds.publish(b"a")
+        outgoing.send(grounds.group, grounds.group.take(1, 0), b"\n")
+    assert wire.written == b"= 0 1 a\n= 0:0 1 a\n= 0 1 a\n"
 
 
 def test_what_is_taken_for_good_counts_as_acknowledged_unless_it_goes_back(grounds, outgoing, wire):

@@ -54,6 +54,14 @@ def test_an_id_is_known_for_so_long(ids, memory, time):
     assert memory.held_bytes == 0
 
 
+def test_all_are_forgotten_at_once(ids, memory):
+    memory.held_bytes = 5
+    ids.remember(b"a", 1)
+    ids.remember(b"bb", None)
+    ids.clear()
+    assert (len(ids), memory.held_bytes, ids.forget_old()) == (0, 5, None)
+
+
 def test_an_id_is_known_until_so_many_others_came(ids, memory):
     names = [b"%d" % number for number in range(RECENT_IDS + 3)]
     for number, name in enumerate(names):

@@ -14,6 +14,17 @@ BUSY = b"- busy this connection streams; s0 ends it"
 DEAD_ALREADY = b"- args these are dead letters already; a1 ends it, n1 gives it back\n"
 SOUGHT = b"ok\r\nok\r\n= 0 1 1\n= 1 1 2\n.\n+ 0\n= 0 1 1\n= 1 1 2\n.\n+ 1\n+ 0\n+ 2\n+ 2\n.\n"
 COUNTED = b"ok\r\nok\r\n+ \n$ 0 1 1\na\n+ \n= 1 1 b\n- args b takes [0|1|2], as in b or b0\n"
+NO_NAME = b"- name a name is 1 to 249 letters, digits, '.', '_' or '-'\n"
+MADE = (
+    b"+ log\n+ log\r\n- args the topic has 2 partitions; their number cannot be changed\n"
+    + NO_NAME
+    + b"topic.default 0\ntopic.log 0\n.\n"
+)
+NO_LIMITS = (
+    b"- args retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)\n"
+) * 2 + b"- name no such topic\n"
+REMOVED = b"ok\r\n+ default\r\n- name no such topic\nok\r\nb\n" + NO_NAME
+CONSUMERS = b"- busy the topic has consumers\n"
 CONVERSATIONS = {
     "nothing": (b"", b""),
     "the tutorial": (b"pHere we go!\nc\nq\n", b"ok\r\nHere we go!\n"),
@@ -56,13 +67,21 @@ CONVERSATIONS = {
         b"ok\r\n= 0 1 1\n+ 0\n+ default.dlq\n= 0 1 1\n" + DEAD_ALREADY + b"+ 1\n",
     ),
     "busy": (
-        b"s\nc\nw0\nr0\nf$\nt\ng\nxa\ns0\np1\nc\n",
-        (BUSY + b"\n") * 7 + b".\nok\r\n1\n",
+        b"s\nc\nw0\nr0\nf$\nt\ng\nxa\nma\nya\ns0\np1\nc\n",
+        (BUSY + b"\n") * 9 + b".\nok\r\n1\n",
     ),
     "no stream to end": (b"s0\r\nz\n", b".\r\n+ \n"),
     "seek": (b"p1\np2\nw0 2\nf0\nv2\nf-1\nf^\nf$\nf9\nv\n", SOUGHT),
     "forget": (b"xa\nga\nxa\nxa\n", b"- name no such group\n+ a\n+ a\n- name no such group\n"),
     "forget in a topic that is none": (b"tno\nxa\n", b"+ no\n- name no such topic\n"),
+    "make": (b"mlog partitions=2\nmlog\r\nmlog partitions=3\nm\nl\n", MADE),
+    "make chooses nothing": (b"mlog partitions=2\nP1\na\ntlog\nP1\na\n", b"+ log\n+ 0\n+ log\n+ 0:0\n"),
+    "make, with limits": (b"mlog retain-bytes=1\nmdefault retain-seconds=default\nilog\n", NO_LIMITS),
+    "remove": (b"pa\nydefault\r\nydefault\nc\npb\nc\ny\n", REMOVED),
+    "remove, with consumers": (
+        b"pa\nr\nydefault\na0\nydefault\n",
+        b"ok\r\n= 0 1 a\n" + CONSUMERS + b"+ 1\n+ default\n",
+    ),
     "look where nothing is": (b"tno\nv\nl\n", b"+ no\n.\ntopic.default 0\n.\n"),
     "no such topic": (b"ino\r\n", b"- name no such topic\r\n"),
     "counting": (b"pa\npb\nb\nw0\nb0\nw0\nbx\n", COUNTED),
@@ -201,6 +220,68 @@ def test_a_group_that_was_forgotten_is_made_anew(server):
     server.publish(b"a")
     connection = server.run(b"gx\nr\n", lambda: b"a0\n", lambda: b"xx\npb\nw0\n")
     assert bytes(connection.written) == b"+ x\n= 0 1 a\n+ 1\n+ x\nok\r\n= 0 1 a\n"
+
+
+def test_ids_are_those_of_the_chosen_topic(server):
+    server.broker.set_up("log", 3)
+    connection = server.run(
+        b"P1\na\nw0\na0\ntlog\nP1\na\nP1 id=1\nb\nv2\nr0 2\na0 2:5\nn1:0\na1:0\nf1:9\n",
+        b"t\na7\nf0\ntnew\na1\ntlog\nr0\nt\nn0\n",
+    )
+    assert bytes(connection.written) == (
+        b"+ 0\n= 0 1 a\n- gone 0\n"
+        b"+ log\n+ 0:0\n+ 1:0\n= 0:0 1 a\n= 1:0 1 b\n.\n= 0:0 1 a\n= 1:0 1 b\n.\n- gone 2:5\n+ 1:0\n- gone 1:0\n+ 1:1\n"
+        b"+ default\n- gone 7\n+ 0\n+ new\n- gone 1\n+ log\n.\n+ default\n- gone 0\n"
+    )
+
+
+def test_a_stream_shows_the_ids_of_its_topic(server):
+    server.broker.set_up("log", 2)
+    server.publish(b"a")
+    connection = server.run(b"tlog\npb\ns1\n", lambda: b"a0\ns0\nt\ns\n", lambda: b"")
+    assert bytes(connection.written) == b"+ log\nok\r\n= 0:0 1 b\n+ 1\n.\n+ default\n= 0 1 a\n"
+
+
+def test_a_topic_that_was_removed_is_made_anew_by_whatever_needs_it(server):
+    for command, answer in (
+        (b"pb\n", b"ok\r\n"),
+        (b"P1\nb\n", b"+ 0\n"),
+        (b"c\nz\n", b"+ \n"),
+        (b"w0\n", b".\n"),
+        (b"f$\n", b"+ 0\n"),
+        (b"gg\n", b"+ g\n"),
+    ):
+        connection = server.run(b"tlog\ngg\npa\npa\nc\n", b"ylog\n", command, b"ilog\n")
+        made = b"+ log\n+ g\nok\r\nok\r\na\n+ log\n" + answer + b"partitions 1\n"
+        assert bytes(connection.written).startswith(made), command
+        server.broker.remove("log")
+
+
+def test_a_removed_topic_is_not_made_anew_by_what_does_not_need_it(server):
+    connection = server.run(b"tlog\npa\nr0\na0\n", b"ylog\n", b"v\na0\no0\nn0\ne0\nd0\nxg\nilog\nl\n")
+    assert bytes(connection.written) == (
+        b"+ log\nok\r\n= 0 1 a\n+ 1\n+ log\n.\n"
+        + b"- gone 0\n" * 5
+        + b"- name no such topic\n" * 2
+        + b"topic.default 0\n.\n"
+    )
+
+
+def test_who_waits_keeps_the_topic(server):
+    connection, waiting, session = server.start(b"tlog\nw30\n", lambda: gevent.sleep(100))
+    assert bytes(server.run(b"ylog\n").written) == CONSUMERS
+    session.drain()
+    waiting.kill()
+    assert bytes(server.run(b"ylog\n").written) == b"+ log\n"
+    assert connection.written.startswith(b"+ log\n")
+
+
+def test_what_was_on_its_way_when_its_topic_was_removed_goes_nowhere(server):
+    connection, waiting, _ = server.start(b"pa\npb\nc\nw0\n", lambda: gevent.sleep(100))
+    connection.got = 0
+    assert bytes(server.run(b"ydefault\n", b"pnew\n").written) == b"+ default\nok\r\n"
+    waiting.kill()
+    assert bytes(server.run(b"w0 9\n").written) == b"= 0 1 new\n.\n"
 
 
 def test_the_info_of_the_server(server):

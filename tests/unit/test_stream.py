@@ -36,7 +36,7 @@ class Subscriber:
         self.grounds = grounds
         self.wire = Wire()
         self.consumer = Consumer(grounds.memory)
-        outgoing = Outgoing(self.wire, several=False)
+        outgoing = Outgoing(self.wire)
         self.stream = Stream(self.wire, outgoing, grounds.group, self.consumer, credit, b"\n")
 
     def receive(self):
