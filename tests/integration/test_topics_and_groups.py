@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gstream.testing import ServerProcess, ServerThread, Session
+from gstream.testing import ServerProcess, ServerThread, Session, wait_until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -110,6 +110,71 @@ def test_an_id_is_published_once_whoever_sends_it(server: ServerThread) -> None:
     assert talk(server, b"w0 9\n") == b"= 0 1 a\n.\n"
 
 
+def test_topics_of_one_server_differ_in_their_partitions(server: ServerThread) -> None:
+    with Session(server) as client:
+        client.send(b"mone\nmfour partitions=4\n")
+        client.expect(b"+ one\n+ four\n")
+        for _ in range(3):
+            client.send(b"tone\nP1\na\ntfour\nP1\na\n")
+            client.expect(b"+ one\n+ ")
+            assert b":" not in client.read_line()
+            client.expect(b"+ four\n+ ")
+            assert client.read_line().endswith(b":0\n")
+        client.send(b"r0 9\ntone\nr0 9\na0 1 2\ntfour\na0:0 1:0 2:0\n")
+        client.expect(b"= 0:0 1 a\n= 1:0 1 a\n= 2:0 1 a\n.\n+ one\n= 0 1 a\n= 1 1 a\n= 2 1 a\n.\n+ 3\n+ four\n+ 3\n")
+        assert talk(server, b"ifour\n").startswith(b"partitions 4\n")
+        assert talk(server, b"ione\n").startswith(b"partitions 1\n")
+
+
+def test_a_removed_topic_makes_room() -> None:
+    with ServerThread(max_memory_bytes=1000) as server, Session(server) as client:
+        client.send(b"tlog\np%b\nP300 delay=600\n%b\nt\n" % (b"x" * 400, b"y" * 300))
+        client.expect(b"+ log\nok\r\n+ delayed\n+ default\n")
+        client.send(b"p%b\n" % (b"z" * 900))
+        assert client.read_line().startswith(b"- full ")
+        client.send(b"ylog\np%b\nc\nydefault\n" % (b"z" * 900))
+        client.expect(b"+ log\nok\r\n%b\n+ default\n" % (b"z" * 900))
+        figures = server.call(lambda service: (service.engine.used_bytes, service.engine.held_bytes))
+        assert figures == (0, 0)
+        assert server.call(lambda service: service.engine.stored_bytes) == 0
+
+
+def test_many_clients_of_a_topic_that_comes_and_goes() -> None:
+    """Whoever had chosen it goes on, with the topic of that name that is there then."""
+    with ServerThread() as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Session(server)) for _ in range(20)]
+        for client in clients:
+            client.send(b"tlog\n")
+            client.expect(b"+ log\n")
+        for turn in range(50):
+            producer, consumer, remover = (clients[(turn + at) % 20] for at in (0, 7, 13))
+            partitions = turn % 3 + 1
+            id = b"0:0" if partitions > 1 else b"0"
+            producer.send(b"mlog partitions=%d\nP1\na\n" % partitions)
+            producer.expect(b"+ log\n+ %b\n" % id)
+            consumer.send(b"r5\n")
+            consumer.expect(b"= %b 1 a\n" % id)
+            remover.send(b"ylog\n")
+            remover.expect(b"- busy the topic has consumers\n")
+            consumer.send(b"a%b\n" % id)
+            consumer.expect(b"+ 1\n")
+            remover.send(b"ylog\n")
+            remover.expect(b"+ log\n")
+        assert server.call(lambda service: list(service.broker.topics)) == []
+
+
+def test_a_topic_is_removed_as_soon_as_its_last_consumer_is_gone(server: ServerThread) -> None:
+    with Session(server) as client:
+        with Session(server) as consumer:
+            consumer.send(b"tlog\npa\nr\nw\n")
+            consumer.expect(b"+ log\nok\r\n= 0 1 a\n")
+            client.send(b"ylog\n")
+            client.expect(b"- busy the topic has consumers\n")
+        wait_until(lambda: server.call(lambda service: service.connection_count) == 1, "the consumer is gone")
+        client.send(b"ylog\nl\n")
+        client.expect(b"+ log\n.\n")
+
+
 # --- errors
 
 ERRORS = {
@@ -148,6 +213,20 @@ ERRORS = {
     "gone, extend": (b"e5\n", b"- gone 5"),
     "gone, dead letter": (b"d5\n", b"- gone 5"),
     "busy, stream": (b"s\nc\n", b"- busy this connection streams"),
+    "args, make": (b"mlog colour=red\n", b"- args m takes "),
+    "args, partitions": (b"mlog partitions=2\nmlog partitions=1\n", b"- args the topic has 2 partitions"),
+    "args, limits": (b"mlog retain-bytes=1MiB\n", b"- args retain-bytes and retain-seconds need a server"),
+    "name, make": (b"ma/b partitions=2\n", b"- name a name is "),
+    "name, nothing to make": (b"m\n", b"- name a name is "),
+    "name, nothing to remove": (b"ynone\n", b"- name no such topic"),
+    "full, partitions": (b"mlog partitions=3\n", b"- full it counts as 3 topics, and there are 0; --max-topics is 2"),
+    "full, groups of partitions": (
+        b"mlog partitions=2\ntlog\ng1\ng2\n",
+        b"- full it counts as 2 groups, and there are 2",
+    ),
+    "busy, topic": (b"p\nr\nydefault\n", b"- busy the topic has consumers"),
+    "busy, stream, make": (b"s\nmlog\n", b"- busy this connection streams"),
+    "busy, stream, remove": (b"s\nylog\n", b"- busy this connection streams"),
     "busy, group": (b"gx\np\nr\nxx\n", b"- busy the group has consumers"),
 }
 
@@ -212,7 +291,7 @@ SAID = (
     b"pHello\np two\r\nP3\na\nb\nP1 key=k%20k id=7\r\nx\r\nP1 delay=600\ny\nw0\nr0 2\r\nc\nw0.01 9\na1\nr0 5\no2\nn2\n"
     b"r0\n"
     b"e1 60\nd1 why\ntnews\r\ngg\ns\ns0\ns7\ns0\np1\np2\nf0\nv2\nf^\nr\na0\nf-1\nf$\nb\nb0\nl\ninone\nxg\n"
-    b"xno\nzping\r\n?\nb2\nb0\nt\ng\ntdefault.dlq\nv\nq\n"
+    b"xno\nmlog partitions=2\nmlog partitions=3\ntlog\nP1\nz\nylog\ny7\nzping\r\n?\nb2\nb0\nt\ng\ntdefault.dlq\nv\nq\n"
 )
 
 
