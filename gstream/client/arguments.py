@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime
+from typing import Literal, TypeAlias, TypeVar
 
 from gstream.client.window import encode_seconds
 
-__all__ = ["MAX_COUNT", "check_address", "check_count", "encode_name", "encode_place", "read_wait"]
+__all__ = [
+    "MAX_COUNT",
+    "Bytes",
+    "Seconds",
+    "check_address",
+    "check_count",
+    "encode_name",
+    "encode_place",
+    "encode_settings",
+    "read_wait",
+]
+
+T = TypeVar("T", int, float)
+Bytes: TypeAlias = int | Literal["default"] | None
+Seconds: TypeAlias = float | Literal["default"] | None
+"""What is said of a topic's limit: a number (0: there is none), that it is the server's, or (None) nothing."""
 
 MAX_COUNT = 999_999_999
 """No command takes a larger number."""
 
 MAX_PORT = 65_535
+
+_DEFAULT = "default"
 
 _PLACES = {"^": b"^", "oldest": b"^", "$": b"$", "end": b"$"}
 _ID = re.compile(r"(?:[0-9]{1,5}:)?[0-9]{1,15}")
@@ -74,3 +93,31 @@ def encode_place(where: int | str | datetime) -> bytes:
     if _ID.fullmatch(where):
         return where.encode()
     raise ValueError(f"seek takes an id, a number, a datetime, 'oldest' or 'end', not {where!r}")
+
+
+def encode_settings(partitions: int | None, retain_bytes: Bytes, retain_seconds: Seconds) -> bytes:
+    """What is said of a topic, as it stands behind its name in ``m``. Raises ValueError for what cannot be meant."""
+    fields = b""
+    if partitions is not None:
+        if partitions < 1:
+            raise ValueError(f"a topic has 1 partition or more, not {partitions!r}")
+        fields += b" partitions=%d" % partitions
+    if retain_bytes is not None:
+        fields += b" retain-bytes=" + _encode_limit(retain_bytes, _encode_bytes)
+    if retain_seconds is not None:
+        fields += b" retain-seconds=" + _encode_limit(retain_seconds, encode_seconds)
+    return fields
+
+
+def _encode_limit(value: T | Literal["default"], encode: Callable[[T], bytes]) -> bytes:
+    if isinstance(value, str):
+        if value != _DEFAULT:
+            raise ValueError(f"a limit is a number, or {_DEFAULT!r} for the server's own, not {value!r}")
+        return _DEFAULT.encode()
+    return encode(value)
+
+
+def _encode_bytes(size: int) -> bytes:
+    if size < 0:
+        raise ValueError(f"a size is 0 bytes or more, not {size!r}")
+    return b"%d" % size

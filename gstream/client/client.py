@@ -22,7 +22,17 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from gstream.client.arguments import MAX_COUNT, check_address, check_count, encode_name, encode_place, read_wait
+from gstream.client.arguments import (
+    MAX_COUNT,
+    Bytes,
+    Seconds,
+    check_address,
+    check_count,
+    encode_name,
+    encode_place,
+    encode_settings,
+    read_wait,
+)
 from gstream.client.lease import Lease
 from gstream.client.link import Link
 from gstream.client.message import Decode, Message, decode_bodies, decode_messages
@@ -258,6 +268,44 @@ class Client:
         """The topics, each with how many messages are kept. Repeated when the connection breaks."""
         pairs = [(*name.partition("."), value) for name, value in self._list(b"l\n")]
         return {name: int(value) for kind, _, name, value in pairs if kind == "topic" and value.isdecimal()}
+
+    def create_topic(
+        self, name: str, partitions: int | None = None, *, retain_bytes: Bytes = None, retain_seconds: Seconds = None
+    ) -> None:
+        """Make a topic before somebody uses it; one that is there already stays, and gets these limits.
+
+            client.create_topic("orders", partitions=8)
+            client.create_topic("audit", retain_seconds=30 * 86_400)
+
+        partitions: how many it has, for ever; None: as many as the server gives every topic.
+        retain_bytes, retain_seconds: what makes it larger, or is older, goes, taken or not; 0: no limit; "default": the
+        server's, as it is with a new topic. They need a server that keeps messages on disk.
+
+        Raises RefusedError: ``args`` if it is there with other partitions, and for limits where there are none;
+        ``full`` if there are too many. Chooses nothing. Repeated when the connection breaks.
+        """
+        fields = encode_settings(partitions, retain_bytes, retain_seconds)
+        self._ask(b"m%b%b\n" % (encode_name(name), fields), repeatable=True)
+
+    def change_topic(self, name: str, *, retain_bytes: Bytes = None, retain_seconds: Seconds = None) -> None:
+        """Change the limits of a topic, as :meth:`create_topic` has them; None: this one stays as it is.
+
+        Raises RefusedError: ``name`` if there is no such topic, ``args`` where there are no limits. Repeated when the
+        connection breaks.
+        """
+        fields = encode_settings(None, retain_bytes, retain_seconds)
+        self.stats(name)  # or it would be made
+        self._ask(b"m%b%b\n" % (encode_name(name), fields), repeatable=True)
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic: its messages, taken or not, and its groups. Its dead letters stay, in a topic of their own.
+
+        Whoever uses it next, this client or another, makes it anew.
+
+        Raises RefusedError: ``name`` if there is none, ``busy`` if it has consumers, this client's own leases included.
+        Not repeated.
+        """
+        self._ask(b"y%b\n" % encode_name(name))
 
     def forget_group(self, name: str) -> None:
         """Forget a group of the chosen topic: nothing is kept for it any more.

@@ -104,6 +104,35 @@ def test_what_is_delayed_comes_later(client):
 # --- the group, and what is going on
 
 
+def test_topics_are_made_and_removed(server, client):
+    client.create_topic("log", partitions=2)
+    client.create_topic("log")
+    with another(server, topic="log") as other:
+        assert [other.publish(body) for body in (b"a", b"b\n")] == [1, 1]
+        assert [message.id for message in other.peek(9)] == ["0:0", "1:0"]
+        with other.lease(9) as lease:
+            with pytest.raises(RefusedError) as caught:
+                client.delete_topic("log")
+            assert caught.value.code == "busy"
+            assert len(lease) == 2
+        client.delete_topic("log")
+        assert client.topics() == {}
+        assert other.consume() == []
+        other.publish(b"anew")
+        assert [message.id for message in other.peek()] == ["0"]
+    for code, call in (
+        ("name", lambda: client.delete_topic("none")),
+        ("name", lambda: client.change_topic("none")),
+        ("args", lambda: client.create_topic("log", 2)),
+        ("args", lambda: client.change_topic("log", retain_bytes="default")),
+        ("args", lambda: client.create_topic("new", retain_seconds=60)),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            call()
+        assert caught.value.code == code
+    assert client.topics() == {"log": 1}
+
+
 def test_groups_and_topics(server, client):
     client.publish([b"1", b"2"])
     client.use(group="audit")

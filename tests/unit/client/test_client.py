@@ -355,6 +355,68 @@ def test_forget_group(connect):
     assert caught.value.code == "busy"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, b""),
+        ({"partitions": 8}, b" partitions=8"),
+        ({"retain_bytes": 0, "retain_seconds": 0}, b" retain-bytes=0 retain-seconds=0.000"),
+        ({"retain_bytes": 1 << 30}, b" retain-bytes=1073741824"),
+        ({"retain_bytes": "default", "retain_seconds": "default"}, b" retain-bytes=default retain-seconds=default"),
+        ({"partitions": 1, "retain_seconds": 0.5}, b" partitions=1 retain-seconds=0.500"),
+    ],
+)
+def test_a_topic_is_made(connect, arguments, said):
+    client, _ = connect((b"mlog%b\n" % said, b"+ log\n"))
+    client.create_topic("log", **arguments)
+    assert client.topic == "default"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"partitions": 0},
+        {"partitions": -1},
+        {"retain_bytes": -1},
+        {"retain_bytes": "1GiB"},
+        {"retain_seconds": -0.5},
+        {"retain_seconds": math.inf},
+        {"retain_seconds": "1d"},
+    ],
+)
+def test_what_no_topic_can_have_is_not_sent(connect, arguments):
+    client, _ = connect()
+    with pytest.raises(ValueError, match=r", not "):
+        client.create_topic("log", **arguments)
+    with pytest.raises(ValueError, match=r"^a name is "):
+        client.create_topic("a\nb")
+
+
+def test_a_topic_is_made_once_more_when_the_connection_breaks(reconnect):
+    client, _ = reconnect([(b"mlog\n", [END])], [(b"mlog\n", b"+ log\n")])
+    client.create_topic("log")
+
+
+def test_a_topic_is_changed_only_if_it_is_there(connect):
+    figures = b"partitions 1\n.\n"
+    client, _ = connect(
+        (b"ilog\n", figures), (b"mlog retain-bytes=5\n", b"+ log\n"), (b"inone\n", b"- name no such topic\n")
+    )
+    client.change_topic("log", retain_bytes=5)
+    with pytest.raises(RefusedError) as caught:
+        client.change_topic("none", retain_seconds="default")
+    assert caught.value.code == "name"
+
+
+def test_a_topic_is_removed_once(reconnect):
+    client, _ = reconnect([(b"ylog\n", b"- busy the topic has consumers\n"), (b"ylog\n", [END])])
+    with pytest.raises(RefusedError) as caught:
+        client.delete_topic("log")
+    assert caught.value.code == "busy"
+    with pytest.raises(DisconnectedError):
+        client.delete_topic("log")
+
+
 def test_an_answer_that_does_not_fit(connect):
     client, _ = connect((b"xaudit\n", b"ok\r\n"))
     with pytest.raises(DisconnectedError, match=r"answered b'ok\\r\\n' where \+ was expected"):
