@@ -22,8 +22,9 @@ from gstream.cli.ping import ping
 from gstream.cli.publish import publish
 from gstream.cli.seek import seek
 from gstream.cli.serve import serve
-from gstream.cli.stats import stats, topics
+from gstream.cli.stats import stats
 from gstream.cli.top import top
+from gstream.cli.topics import topics
 
 __all__ = ["cli", "run"]
 

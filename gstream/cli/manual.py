@@ -30,17 +30,31 @@ waited for, and its message is delivered again. `top` shows that there is no con
 goes on trying until it is ended."""
 
 
+BAR = r"\|"
+"""Within a table, also in code."""
+
+
 def manual() -> str:
     """The whole text."""
     parts = [INTRODUCTION, *_epilog(cli)]
-    for name, command in cli.commands.items():
+    for name, command in _commands(cli):
         parts += [f"## gstream {name}", f"```text\n{_usage(name, command)}\n```", command.help or ""]
         parts += ["\n".join(_options(command)), *_epilog(command)]
     return "\n\n".join(parts) + "\n"
 
 
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its whole name, sub-commands behind theirs."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+
+
 def _usage(name: str, command: click.Command) -> str:
     arguments = [each.metavar or "" for each in command.params if isinstance(each, click.Argument)]
+    if isinstance(command, click.Group):
+        arguments.append(command.subcommand_metavar or "")
     return " ".join(["gstream", name, "[OPTIONS]", *arguments])
 
 
@@ -52,7 +66,7 @@ def _options(command: click.Command) -> Iterator[str]:
             names = ", ".join([*option.opts, *option.secondary_opts])
             shown = names if option.is_flag else f"{names} {option.metavar}"
             help = re.sub(r"  \[(.*)\]$", r" (\1)", option.help or "")
-            yield f"| `{shown}` | {help} |"
+            yield f"| `{shown.replace('|', BAR)}` | {help} |"
 
 
 def _epilog(command: click.Command) -> Iterator[str]:

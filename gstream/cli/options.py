@@ -26,9 +26,11 @@ __all__ = [
     "check_name",
     "check_seconds",
     "complete_group",
+    "complete_topic",
     "connect",
     "connection_options",
     "group_option",
+    "inherited",
     "load",
     "seconds_option",
     "setting_options",
@@ -71,7 +73,7 @@ def connection_options(command: F) -> F:
 
 def topic_option(help: str, default: str | None = DEFAULT) -> Callable[[F], F]:
     """``-t``, or, where the default is a topic, GSTREAM_TOPIC."""
-    return _name_option("topic", help, default, _complete_topic)
+    return _name_option("topic", help, default, complete_topic)
 
 
 def group_option(help: str) -> Callable[[F], F]:
@@ -141,6 +143,16 @@ def connect(options: dict[str, Any], *, reconnect_seconds: float = 0.0, **more: 
     return Client(host, port, socket_path=socket_path, reconnect_seconds=reconnect_seconds, **more)
 
 
+def inherited(context: click.Context) -> dict[str, Any]:
+    """What a command was told of where the server is, behind its name or, if it is a sub-command, before it."""
+    options: dict[str, Any] = dict.fromkeys((*_CONNECTION, "config"))
+    each: click.Context | None = context
+    while each is not None:
+        options = {name: each.params.get(name) if value is None else value for name, value in options.items()}
+        each = each.parent
+    return options
+
+
 def complete_group(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The groups of the topic, for the shell."""
     topic = context.params.get("topic") or os.environ.get("GSTREAM_TOPIC") or DEFAULT
@@ -149,15 +161,15 @@ def complete_group(context: click.Context, _parameter: click.Parameter, incomple
     return [name for name in groups if name.startswith(incomplete)]
 
 
-def _complete_topic(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_topic(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The topics of the server, for the shell."""
     topics = _ask(context, lambda client: sorted(client.topics()))
     return [name for name in topics if name.startswith(incomplete)]
 
 
 def _ask(context: click.Context, question: Callable[[Client], list[str]]) -> list[str]:
     """What a server answers that is there; nothing otherwise, and nothing is printed."""
-    options = {name: context.params.get(name) for name in (*_CONNECTION, "config")}
-    with suppress(GstreamError), connect(options, timeout=COMPLETION_SECONDS) as client:
+    with suppress(GstreamError), connect(inherited(context), timeout=COMPLETION_SECONDS) as client:
         return question(client)
     return []
 

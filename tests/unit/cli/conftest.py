@@ -92,6 +92,7 @@ class FakeClient:
         self.acknowledged, self.given_back, self.released, self.extended = [], [], [], []
         self.places = []
         self.forgotten = []
+        self.made, self.changed, self.removed = [], [], []
         self.figures = {}
         """Of topics by name; None: the server's own."""
 
@@ -146,6 +147,18 @@ class FakeClient:
 
     def forget_group(self, name):
         self.forgotten.append((self.topic, name))
+
+    def create_topic(self, name, partitions=None, **limits):
+        self.made.append((name, partitions, limits))
+
+    def change_topic(self, name, **limits):
+        self.stats(name)
+        self.changed.append((name, limits))
+
+    def delete_topic(self, name):
+        if self.error is not None:
+            raise self.error
+        self.removed.append(name)
 
     def ping(self):
         return 0.001

@@ -15,7 +15,10 @@ from gstream.errors import ServerUnreachableError
 # --- help
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in cli.commands)], ids=" ".join)
+SUB_COMMANDS = [[name, each] for name, group in cli.commands.items() for each in getattr(group, "commands", {})]
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in cli.commands), *SUB_COMMANDS], ids=" ".join)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_of_every_command_has_examples(run, arguments, flag):
     output, code = run(*arguments, flag)
@@ -57,6 +60,11 @@ def test_the_version(run):
     + [["publish", "--json", more] for more in ("--null", "--id=1")]
     + [["publish", "--id="], ["publish", "--id=" + "x" * 256], ["publish", "--key=" + "x" * 1025]]
     + [["seek"], ["seek", "tomorrow"], ["seek", "1", "2"], ["ping", "-c", "0"], ["bench", "all"], ["bench", "-s", "7"]]
+    + [["topics", "orders"], ["topics", "--json", "create", "a"], ["topics", "create"], ["topics", "create", "a", "b"]]
+    + [["topics", "create", "a", f"--partitions={value}"] for value in ("0", "1025", "x", "default")]
+    + [["topics", "create", "a", f"--retain-bytes={value}"] for value in ("-1", "1TB", "x", "Default")]
+    + [["topics", "set", "a", f"--retain-seconds={value}"] for value in ("-1", "1d", "nan")]
+    + [["topics", "set", "a"], ["topics", "set"], ["topics", "delete"], ["topics", "delete", "a", "no spaces", "--yes"]]
     + [["completion", "sh"], ["groups", "--forget", "two\nlines"]],
     ids=" ".join,
 )
@@ -149,6 +157,7 @@ def test_insecure_allows_other_addresses(run):
 # --- where the others connect
 
 CLIENTS = ["consume", "peek", "seek 1", "stats", "topics", "groups", "ping -c 1", "publish", "top --once --interval 0"]
+CLIENTS += ["topics create a", "topics set a --retain-bytes 1", "topics delete a --yes"]
 
 
 @pytest.fixture(params=CLIENTS)

@@ -9,6 +9,7 @@ import pytest
 
 from gstream.cli.groups import groups_of
 from gstream.cli.table import table_lines
+from gstream.errors import RefusedError
 
 FIGURES = {
     "messages": 3,
@@ -49,6 +50,47 @@ def test_topics(run, client):
         {"topic": "a", "messages": 3},
         {"topic": "b", "messages": 20},
     ]
+
+
+def test_a_topic_is_made(run, client):
+    assert run("topics", "create", "orders") == ("", 0)
+    assert run("topics", "create", "log", "--partitions", "8", "--retain-bytes=64MiB", "--retain-seconds=.5") == ("", 0)
+    assert run("topics", "create", "log", "--retain-bytes=default", "--retain-seconds=0") == ("", 0)
+    assert client.made == [
+        ("orders", None, {"retain_bytes": None, "retain_seconds": None}),
+        ("log", 8, {"retain_bytes": 64 << 20, "retain_seconds": 0.5}),
+        ("log", None, {"retain_bytes": "default", "retain_seconds": 0.0}),
+    ]
+
+
+def test_a_topic_is_changed(run, client):
+    client.figures = {"log": {}}
+    assert run("topics", "set", "log", "--retain-bytes", "1GiB") == ("", 0)
+    assert run("topics", "set", "none", "--retain-seconds=default") == ("gstream: no such topic: none\n", 2)
+    assert client.changed == [("log", {"retain_bytes": 1 << 30, "retain_seconds": None})]
+
+
+def test_topics_are_removed_when_all_of_them_are_there(run, client):
+    client.figures = {"a": {"messages": 3}, "b": {"messages": 0}}
+    assert run("topics", "delete", "a", "none", "b", "--yes") == ("gstream: no such topic: none\n", 2)
+    assert client.removed == []
+    assert run("topics", "delete", "a", "b", "a", "--yes") == ("", 0)
+    assert client.removed == ["a", "b"]
+    client.error = RefusedError("busy", "the topic has consumers")
+    assert run("topics", "delete", "a", "--yes") == ("gstream: a stays: busy: the topic has consumers\n", 2)
+
+
+def test_without_a_terminal_nobody_is_asked(run, client):
+    client.figures = {"a": {"messages": 3}}
+    text = "gstream: there is no terminal to ask on: --yes removes without asking\n"
+    assert run("topics", "delete", "a") == (text, 2)
+    assert client.removed == []
+
+
+@pytest.mark.parametrize("arguments", [["--port", "9", "create", "a"], ["--port", "8", "create", "a", "--port", "9"]])
+def test_where_the_server_is_may_stand_before_the_sub_command(run, client, arguments):
+    assert run("topics", *arguments) == ("", 0)
+    assert client.address == ("127.0.0.1", 9)
 
 
 def test_groups(run, client):
