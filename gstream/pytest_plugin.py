@@ -100,7 +100,8 @@ def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[
     """A gstream.Client on a topic of its own, ``gstream.topic``, which is named after the test and empty.
 
     More clients: ``from gstream import Client``, ``Client(*gstream_server, topic=..., group=...)``. After the test it
-    is closed, and what is left in its topic and among its dead letters counts as consumed, by every group.
+    is closed, and its topic and that of its dead letters are removed. If others still consume from one of them, what is
+    left in it counts as consumed, by every group.
     """
     from gstream.client import Client  # noqa: PLC0415  # only those who use it pay for it
 
@@ -111,7 +112,7 @@ def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[
         with Client(*gstream_server, topic=topic) as client:
             yield client
     finally:
-        _consume_all(gstream_server, topic)
+        _remove(gstream_server, topic)
 
 
 def _parse(text: str) -> Server:
@@ -122,19 +123,28 @@ def _parse(text: str) -> Server:
     return Server(host, int(port))
 
 
-def _consume_all(server: Server, topic: str) -> None:
-    """Leave nothing that some group has still to take. A server that is gone has nothing."""
+def _remove(server: Server, topic: str) -> None:
+    """Leave nothing, at the least nothing that some group has still to take. A server that is gone has nothing."""
     from gstream.client import Client  # noqa: PLC0415  # see above
     from gstream.errors import ClientError, RefusedError  # noqa: PLC0415
 
     with suppress(ClientError), Client(*server, reconnect_seconds=0) as client:
         for name in (topic, topic + DEAD_LETTERS):
             with suppress(RefusedError):  # there is no such topic: nothing was published
-                facts = client.stats(name)
-                # Without any group, messages are kept until there is one.
-                for group in {"default", *re.findall(r"^group\.(.+)\.backlog$", "\n".join(facts), re.MULTILINE)}:
-                    client.use(name, group)
-                    client.seek("$")
+                try:
+                    client.delete_topic(name)
+                except RefusedError as error:
+                    if error.code != "busy":
+                        raise
+                    _consume_all(client, name)  # which ends the leases of clients whose end was not noticed yet
+                    client.delete_topic(name)
+
+
+def _consume_all(client: Client, topic: str) -> None:
+    facts = client.stats(topic)
+    for group in re.findall(r"^group\.(.+)\.backlog$", "\n".join(facts), re.MULTILINE):
+        client.use(topic, group)
+        client.seek("$")
 
 
 @contextmanager

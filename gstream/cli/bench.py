@@ -43,8 +43,8 @@ A window of 1 shows round trips, a wider one what can go through: the latency is
 client is one process in Python; when it cannot keep up with the server it says so.
 
 The topic is its own, bench.PID, unless -t says otherwise: then whoever consumes from it gets the messages, too. The
-group is its own, bench.PID, in any case. At the end it has consumed what was published. What stays in the server until
-others need the room is what it retains: up to --retain bytes of the topic.
+group is its own, bench.PID, in any case. At the end its own topic is removed. In another's it has consumed what was
+published, and its group is forgotten; what stays until others need the room is what the server retains (--retain).
 
 \b
 Examples:
@@ -158,9 +158,11 @@ def _clean(client: Client) -> None:
     from gstream.errors import ClientError
 
     with suppress(ClientError):  # why it ends says more
-        client.seek("end")
-        if client.topic != client.group:  # messages of a topic without groups would be kept for the next
+        client.seek("end")  # what is still leased, by connections whose end was not noticed yet, would keep the topic
+        if client.topic != client.group:
             client.forget_group(client.group)
+        else:
+            client.delete_topic(client.topic)
 
 
 def _row(result: Result) -> dict[str, Any]:

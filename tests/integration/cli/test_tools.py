@@ -32,6 +32,40 @@ def test_groups_and_topics_as_tables(queue: Any) -> None:
     assert json.loads(queue.output("stats", "--json"))["topics"] == 1
 
 
+def test_topics_are_made_and_removed(queue: Any) -> None:
+    assert queue.output("topics", "create", "orders", "--partitions", "3") == b""
+    queue.put(b"a", b"b", topic="orders")
+    assert queue.output("topics", "create", "orders") == b""
+    assert json.loads(queue.output("topics", "--json")) == {"topic": "orders", "messages": 2}
+    assert b"partitions 3\n" in queue.output("stats", "-t", "orders")
+    text = "args: the topic has 3 partitions; their number cannot be changed"
+    assert queue.error("topics", "create", "orders", "--partitions", "1") == text
+    text = "args: retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)"
+    assert queue.error("topics", "set", "orders", "--retain-bytes", "1MiB") == text
+    assert queue.error("topics", "set", "none", "--retain-seconds", "60") == "no such topic: none"
+    text = "there is no terminal to ask on: --yes removes without asking"
+    assert queue.error("topics", "delete", "orders") == text
+    with queue.client(topic="orders").lease():
+        assert queue.error("topics", "delete", "orders", "--yes") == "orders stays: busy: the topic has consumers"
+    assert queue.output("topics", "delete", "orders", "--yes") == b""
+    assert queue.run("topics") == (1, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"),
+    [(b"y\n", 0, []), (b"n\n", 1, ["a", "b"]), (b"\n", 1, ["a", "b"]), (b"\x03", 130, ["a", "b"])],
+    ids=["y", "n", "Enter", "Ctrl-C"],
+)
+def test_it_asks_before_it_removes(queue: Any, on_terminal: Any, typed: bytes, code: int, left: list[str]) -> None:
+    queue.put(*[b"x"] * 1234, topic="a")
+    queue.put(b"x", topic="b")
+    removing = on_terminal("topics", "delete", "a", "b")
+    removing.expect_somewhere(b"Remove a (1,234 messages), b (1 message)? [y/N]: ")
+    removing.send(typed)
+    assert removing.wait() == code
+    assert sorted(queue.client().topics()) == left
+
+
 def test_seek_moves_the_group(queue: Any) -> None:
     queue.put(*(b"%d" % number for number in range(10)))
     for where, place, following in (
@@ -125,10 +159,9 @@ def test_bench_measures_and_leaves_nothing_behind(queue: Any) -> None:
         assert row["rate"] == pytest.approx(2000 / row["seconds"], rel=0.01)
         assert 0 < row["p50"] <= row["p90"] <= row["p99"] <= row["p99.9"] <= row["max"] <= row["seconds"] * 1000
     assert [row["bytes_per_second"] > 0 for row in rows] == [False, True, True, True]
-    (topic,) = queue.client().topics()
-    assert re.fullmatch(r"bench\.\d+", topic)
-    assert queue.client().stats(topic)[f"group.{topic}.lag"] == 0
-    assert queue.client().stats()["memory.used"] == 0
+    assert queue.client().topics() == {}
+    figures = queue.client().stats()
+    assert [figures[f"memory.{name}"] for name in ("used", "held", "retained")] == [0, 0, 0]
 
 
 def test_bench_as_a_table_with_a_window(queue: Any) -> None:
@@ -145,7 +178,7 @@ def test_bench_in_a_topic_that_is_used(queue: Any) -> None:
     queue.put(b"theirs", topic="orders")
     assert queue.run("bench", "consume", "-n", "500", "-t", "orders")[0] == 0
     assert b"theirs" in queue.output("consume", "-t", "orders", "-g", "billing", "--exit-empty").split()
-    assert b"bench" not in queue.output("groups")
+    assert b"bench" not in queue.output("groups") + queue.output("topics")
 
 
 @pytest.mark.parametrize("queue", [{"max_memory_bytes": 50_000}], indirect=True, ids=str)
@@ -195,6 +228,9 @@ def test_commands_options_topics_and_groups_are_completed(queue: Any) -> None:
     assert complete("bash", "gstream", "consume", "-t", "o") == ["plain,orders", "plain,others"]
     assert complete("bash", "gstream", "consume", "-t", "orders", "-g", "b") == ["plain,billing.eu"]
     assert complete("bash", "gstream", "groups", "-t", "orders", "--forget", "b") == ["plain,billing.eu"]
+    assert complete("bash", "gstream", "topics", "") == ["plain,create", "plain,delete", "plain,set"]
+    assert complete("bash", "gstream", "topics", "set", "or") == ["plain,orders"]
+    assert complete("bash", "gstream", "topics", "delete", "orders", "o") == ["plain,orders", "plain,others"]
 
 
 def test_without_a_server_nothing_is_completed(queue: Any) -> None:
@@ -229,3 +265,18 @@ def test_an_interrupted_bench_leaves_nothing_behind(queue: Any) -> None:
     bench.send(signal.SIGINT)
     assert bench.end() == (130, b"", b"")
     assert client.stats()["memory.used"] == 0
+    assert client.topics() == {}
+
+
+def test_an_interrupted_bench_of_leases_leaves_no_topic_behind(queue: Any) -> None:
+    bench = queue.start("bench", "lease", "-n", "1000000", "-w", "100")
+    client = queue.client()
+    wait_until(lambda: any(name.endswith(".taken") and value for name, value in own(client)), "it leases")
+    bench.send(signal.SIGINT)
+    assert bench.end()[0] == 130
+    assert client.topics() == {}
+
+
+def own(client: Any) -> list[tuple[str, Any]]:
+    """The figures of the only topic, if there is one."""
+    return [figure for name in client.topics() for figure in client.stats(name).items()]
