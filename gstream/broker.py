@@ -5,10 +5,11 @@ Knows no socket and no wire format. Nothing here blocks or switches greenlets, s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gstream.agenda import Agenda
 from gstream.errors import FullError, UnknownNameError
-from gstream.storage.memory import Memory
-from gstream.topic import DEAD_LETTERS, Topic, TopicSettings
+from gstream.topic import DEAD_LETTERS, AnyEngine, Topic, TopicSettings
 
 __all__ = ["DEFAULT_TOPIC", "Broker"]
 
@@ -26,7 +27,7 @@ class Broker:
 
     def __init__(
         self,
-        engine: Memory,
+        engine: AnyEngine,
         agenda: Agenda | None = None,
         settings: TopicSettings | None = None,
         max_topics: int = 10_000,
@@ -38,6 +39,8 @@ class Broker:
         self.max_topics = max_topics
         self.max_groups = max_groups
         self.topics: dict[str, Topic] = {}
+        for name in engine.topic_names:
+            self._make(name, engine.partition_count(name))  # type: ignore[union-attr]
 
     def topic(self, name: str = DEFAULT_TOPIC) -> Topic:
         """The topic of that name, made on first use. Raises FullError when there are too many."""
@@ -55,13 +58,15 @@ class Broker:
             raise UnknownNameError("no such topic")
         return topic
 
-    def _make(self, name: str) -> Topic:
+    def _make(self, name: str, partitions: int = 0) -> Topic:
+        """A topic with so many partitions (0: as many as the server's settings say)."""
         dead_letters = name if name.endswith(DEAD_LETTERS) else name + DEAD_LETTERS
 
         def find_dead_letters() -> Topic:
             return self.topics.get(dead_letters) or self._make(dead_letters)
 
-        topic = Topic(name, self.engine, self.agenda, self.settings, find_dead_letters, self._check_groups)
+        settings = replace(self.settings, partitions=partitions) if partitions else self.settings
+        topic = Topic(name, self.engine, self.agenda, settings, find_dead_letters, self._check_groups)
         self.topics[name] = topic
         return topic
 

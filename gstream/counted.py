@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from gstream.batch import Batch, Message
 
-__all__ = ["CountedBatch", "pack_counted"]
+__all__ = ["KINDS", "CountedBatch", "pack_counted"]
 
 _SIZES = struct.Struct(">IhI")
 """Of the body, the key (-1: there is none) and the headers, all of which follow in the order key, headers, body."""
@@ -38,6 +38,7 @@ class CountedBatch(Batch):
 
     __slots__ = ()
 
+    magic: ClassVar[int] = ord("P")
     is_lines: ClassVar[bool] = False
 
     def bodies(self) -> list[bytes]:
@@ -80,6 +81,10 @@ class CountedBatch(Batch):
             end = following
             count += 1
         return count, end
+
+
+KINDS: Final[dict[int, type[Batch]]] = {kind.magic: kind for kind in (Batch, CountedBatch)}
+"""The kinds of batches, by what tells them apart."""
 
 
 def _end(data: bytes | bytearray, start: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gstream.batch import Batch
 from gstream.storage.budget import Budget
@@ -32,6 +32,11 @@ class Memory(Budget):
 
     name = "memory"
     promise = "messages are lost when the server stops"
+    keeps = False
+    state = None
+    """Nothing is kept of groups."""
+    topic_names = ()
+    """Nothing is there when it is opened."""
 
     def __init__(self, max_bytes: int, retain_bytes: int = 0, clock: Callable[[], float] = time.time) -> None:
         super().__init__(max_bytes)
@@ -48,6 +53,18 @@ class Memory(Budget):
         log = MemoryLog(self, partition)
         self._logs.append(log)
         return log
+
+    def rows(self) -> Iterator[tuple[str, object]]:
+        """What there is to tell of it: names and values."""
+        yield "memory.used", self.used_bytes
+        yield "memory.held", self.held_bytes
+        yield "memory.retained", self.stored_bytes - self.used_bytes
+
+    def start(self) -> None:
+        """There is nothing to do."""
+
+    def close(self) -> None:
+        """There is nothing to do."""
 
     def make_room(self, size: int) -> None:
         """Drop what is only retained until so many bytes fit in, as far as that is possible."""

@@ -30,7 +30,8 @@ from gstream.murmur import murmur2
 from gstream.recent import ID_BYTES, RECENT_SECONDS
 from gstream.storage.chain import SMALL_BATCH_BYTES
 from gstream.storage.memory import Memory
-from gstream.topic import DELAYED_BYTES, TopicSettings
+from gstream.delays import DELAYED_BYTES
+from gstream.topic import TopicSettings
 
 LEASE_SECONDS = 10.25
 MAX_ATTEMPTS = 2

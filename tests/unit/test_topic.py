@@ -10,7 +10,7 @@ from gstream.counted import pack_counted
 from gstream.errors import BusyError, FullError, UnknownNameError
 from gstream.mailbox import Mailbox
 from gstream.recent import ID_BYTES, RECENT_SECONDS
-from gstream.topic import DELAYED_BYTES
+from gstream.delays import DELAYED_BYTES
 
 
 @pytest.fixture
