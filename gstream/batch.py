@@ -80,6 +80,9 @@ class Batch:
     id: int
     deadline: float
 
+    magic: ClassVar[int] = ord("p")
+    """What tells this kind of batch from others, where it is kept."""
+
     is_lines: ClassVar[bool] = True
     """Whether ``data`` are packed lines, so that no body holds LF and no message has more than its body."""
 

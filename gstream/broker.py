@@ -10,8 +10,7 @@ from functools import partial
 
 from gstream.agenda import Agenda
 from gstream.errors import ArgumentError, FullError, UnknownNameError
-from gstream.storage.memory import Memory
-from gstream.topic import DEAD_LETTERS, Limit, Topic, TopicSettings
+from gstream.topic import DEAD_LETTERS, AnyEngine, Limit, Topic, TopicSettings
 
 __all__ = ["DEFAULT_TOPIC", "Broker"]
 
@@ -32,7 +31,7 @@ class Broker:
 
     def __init__(
         self,
-        engine: Memory,
+        engine: AnyEngine,
         agenda: Agenda | None = None,
         settings: TopicSettings | None = None,
         max_topics: int = 10_000,
@@ -48,6 +47,8 @@ class Broker:
         """Of all topics together."""
         self._published_before = 0
         """Messages of topics that were removed since."""
+        for name in engine.topic_names:
+            self._make(name, engine.partition_count(name))  # type: ignore[union-attr]
 
     def topic(self, name: str = DEFAULT_TOPIC) -> Topic:
         """The topic of that name, made on first use. Raises FullError when there are too many."""

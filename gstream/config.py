@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from gstream.errors import ConfigError
 
-__all__ = ["SOURCES", "Config", "LoadedConfig", "Setting", "load_config", "settings"]
+__all__ = ["ALWAYS", "NEVER", "SOURCES", "Config", "LoadedConfig", "Setting", "load_config", "settings", "show_sync"]
 
 T = TypeVar("T")
 
@@ -85,6 +86,26 @@ def _read_seconds(value: object, least: float = 0.0) -> float:
 
 def _show_seconds(value: float) -> str:
     return repr(value).removesuffix(".0")  # %g would round
+
+
+ALWAYS = 0.0
+NEVER = math.inf
+"""Of ``sync_seconds``."""
+
+
+def _read_sync(value: object) -> float:
+    words = {"always": ALWAYS, "never": NEVER}
+    if str(value).lower() in words:
+        return words[str(value).lower()]
+    try:
+        return _read_seconds(value, 0.001)
+    except ValueError:
+        raise ValueError("always, never, or a number of seconds, as in 1 or 0.5") from None
+
+
+def show_sync(value: float) -> str:
+    """``sync_seconds`` as it is written: ``always``, ``1``, ``never``."""
+    return {ALWAYS: "always", NEVER: "never"}.get(value) or _show_seconds(value)
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": KIB, "MIB": MIB, "GIB": GIB}
@@ -172,6 +193,67 @@ class Config:
             "SIZE",
         ),
     )
+    data_dir: str | None = _setting(
+        None,
+        Setting(
+            "data-dir",
+            "Keep messages on disk, in this directory; without it they are kept in memory.",
+            _read_text,
+            lambda value: value or "",
+            "DIR",
+        ),
+    )
+    sync_seconds: float = _setting(
+        ALWAYS,
+        Setting(
+            "sync",
+            "When a message on disk is safe from a loss of power: before it is answered (always), every so many "
+            "seconds, or when the system likes (never).",
+            _read_sync,
+            show_sync,
+            "always|SECONDS|never",
+        ),
+    )
+    limit_bytes: int = _setting(
+        0,
+        Setting(
+            "retain-bytes",
+            "How large each topic may become on disk: beyond that its oldest messages go, taken or not; 0: no limit.",
+            lambda value: _read_bytes(value, 0, 1 << 50),
+            _show_bytes,
+            "SIZE",
+        ),
+    )
+    limit_seconds: float = _setting(
+        0.0,
+        Setting(
+            "retain-seconds",
+            "How old messages on disk may become: older ones go, taken or not; 0: no limit.",
+            _read_seconds,
+            _show_seconds,
+            "SECONDS",
+        ),
+    )
+    segment_bytes: int = _setting(
+        64 * MIB,
+        Setting(
+            "segment-bytes",
+            "How large the files are in which messages lie, and which are removed as a whole.",
+            lambda value: _read_bytes(value, 1024, 2 * GIB),
+            _show_bytes,
+            "SIZE",
+        ),
+    )
+    segment_seconds: float = _setting(
+        604_800.0,
+        Setting(
+            "segment-seconds",
+            "After so long another file is begun.",
+            lambda value: _read_seconds(value, 1.0),
+            _show_seconds,
+            "SECONDS",
+        ),
+    )
     lease_seconds: float = _setting(
         30.0,
         Setting(
@@ -243,7 +325,9 @@ class LoadedConfig:
         for each, setting in settings():
             value = getattr(self.config, each.name)
             shown = setting.show(value)
-            bare = isinstance(value, bool | float) or (isinstance(value, int) and shown.isdigit())
+            bare = isinstance(value, bool) or (
+                isinstance(value, int | float) and shown[0].isdigit() and shown[-1].isdigit()
+            )
             text = f"{setting.option} = {shown}" if bare else f"{setting.option} = {_quote(shown)}"
             if value is None:
                 text = f"# {setting.option} is not set"

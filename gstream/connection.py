@@ -28,6 +28,7 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
+from gstream.commit import Commit
 from gstream.outbox import Outbox
 from gstream.watch import Watch
 
@@ -184,6 +185,28 @@ class Connection:
         """Let all others have a turn: go on when the loop has polled, and the client can take more replies."""
         with self._writable() as writable:
             self._hub.wait(writable)
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """While the greenlet waits for something else than what the client sends, which stays in the kernel.
+
+        Mostly the client sends nothing meanwhile: then the read watcher need not be stopped.
+        """
+        readable: Any = self._readable
+        readable.callback = readable.stop
+        try:
+            yield
+        finally:
+            if readable.active:
+                readable.callback = self._greenlet.switch
+            else:
+                readable.start(self._greenlet.switch)
+
+    def wait_for(self, commit: Commit) -> None:
+        """Return when something is stored. Raises DiskError."""
+        self.flush_soon()
+        with self.elsewhere():
+            commit.wait()
 
     # --- writing
 

@@ -15,7 +15,7 @@ from itertools import count as counting
 from itertools import islice
 
 from gstream.batch import PARTITION_SHIFT, Batch
-from gstream.storage.memory import Memory
+from gstream.storage.budget import Budget
 
 __all__ = ["Consumer"]
 
@@ -26,10 +26,10 @@ FEW_ENDS = 100
 class Consumer:
     """The open leases of one connection in one group."""
 
-    __slots__ = ("_ended", "_ends", "_extended", "_leases", "_memory", "_numbers", "on_room")
+    __slots__ = ("_budget", "_ended", "_ends", "_extended", "_leases", "_numbers", "on_room")
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._leases: dict[int, Batch] = {}
         self._extended: dict[int, Batch] = {}
         self._ends: list[tuple[float, int, Batch]] = []  # a heap of those that were extended, by time and number
@@ -57,7 +57,7 @@ class Consumer:
         """These messages are this consumer's until then."""
         batch.deadline = deadline
         count = batch.count
-        self._memory.held_bytes += len(batch.data)
+        self._budget.held_bytes += len(batch.data)
         first = batch.id
         if count == 1:
             self._leases[first] = batch
@@ -94,7 +94,7 @@ class Consumer:
             if count < batch.count:
                 self._ended[batch] = count
                 return
-        self._memory.held_bytes -= len(batch.data)
+        self._budget.held_bytes -= len(batch.data)
 
     def find(self, id: int) -> Batch | None:
         """The leased message as a batch of its own; None if it is not leased."""
@@ -110,7 +110,7 @@ class Consumer:
             batch = type(batch)(batch.offset, 1, batch.data, batch.times, batch.partition, batch.attempt)
         self.settle([id])
         batch.deadline = deadline
-        self._memory.held_bytes += len(batch.data)
+        self._budget.held_bytes += len(batch.data)
         self._extended[id] = batch
         heapq.heappush(self._ends, (deadline, next(self._numbers), batch))
         if len(self._ends) > FEW_ENDS + 2 * len(self._extended):

@@ -9,12 +9,12 @@ Knows no socket, no group and no storage.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Final
 
-from gstream.batch import Batch, Message
+from gstream.batch import Batch, Message, pack
 
-__all__ = ["CountedBatch", "pack_counted"]
+__all__ = ["KINDS", "CountedBatch", "pack_bodies", "pack_counted"]
 
 _SIZES = struct.Struct(">IhI")
 """Of the body, the key (-1: there is none) and the headers, all of which follow in the order key, headers, body."""
@@ -38,6 +38,7 @@ class CountedBatch(Batch):
 
     __slots__ = ()
 
+    magic: ClassVar[int] = ord("P")
     is_lines: ClassVar[bool] = False
 
     def bodies(self) -> list[bytes]:
@@ -80,6 +81,19 @@ class CountedBatch(Batch):
             end = following
             count += 1
         return count, end
+
+
+KINDS: Final[dict[int, type[Batch]]] = {kind.magic: kind for kind in (Batch, CountedBatch)}
+"""The kinds of batches, by what tells them apart."""
+
+
+def pack_bodies(bodies: Sequence[bytes], key: bytes | None = None) -> tuple[bytes, type[Batch]]:
+    """Messages as a batch keeps them, and of which kind it is: packed lines, where that is possible."""
+    if key is None:
+        lines = pack(*bodies)
+        if lines.count(b"\n") == len(bodies):
+            return lines, Batch
+    return b"".join([pack_counted(body, key) for body in bodies]), CountedBatch
 
 
 def _end(data: bytes | bytearray, start: int) -> int:

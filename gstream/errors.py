@@ -9,6 +9,7 @@ GstreamError
 │   ├── UnknownNameError      name
 │   ├── GoneError             gone
 │   ├── BusyError             busy
+│   ├── DiskError             disk
 │   ├── DrainError            drain
 │   └── InternalError         internal
 ├── ConfigError             a setting that cannot be used: one line, exit 2
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigError",
     "DamagedError",
     "DisconnectedError",
+    "DiskError",
     "DiskFullError",
     "DrainError",
     "FullError",
@@ -106,6 +108,12 @@ class BusyError(ReplyError):
     """Not now: the connection streams, or the group has consumers."""
 
     code = "busy"
+
+
+class DiskError(ReplyError):
+    """What was to be stored could not be: the disk is full, or failed. It may work again later."""
+
+    code = "disk"
 
 
 class DrainError(ReplyError):

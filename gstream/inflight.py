@@ -96,8 +96,7 @@ class InFlight:
             if delivery.consumer is not None:
                 returned += group.undo_lease(delivery.consumer, batch)
             elif delivery.seeks == group.seeks[batch.partition] and not group.removed:
-                group.acknowledged_count -= batch.count
-                group.give_back(batch)
+                group.undo(batch)
                 returned += batch.count
         self.deliveries.clear()
         self.size_bytes = 0

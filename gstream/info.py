@@ -36,9 +36,7 @@ def server_rows(broker: Broker, started: float, connections: int) -> Iterator[Ro
     yield "messages", sum(topic.message_count for topic in broker.topics.values())
     yield "published", broker.published_count
     yield "memory.limit", engine.max_bytes
-    yield "memory.used", engine.used_bytes
-    yield "memory.held", engine.held_bytes
-    yield "memory.retained", engine.stored_bytes - engine.used_bytes
+    yield from engine.rows()
 
 
 def topic_rows(topic: Topic) -> Iterator[Row]:

@@ -5,9 +5,10 @@ Knows no group, no socket and no wire format.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Protocol
 
-from gevent.queue import SimpleQueue
+from gevent.queue import Empty, SimpleQueue
 
 from gstream.batch import Batch
 
@@ -32,10 +33,48 @@ class Inbox(Protocol):
         """
 
 
+class Waited(Protocol):
+    """What one waits for: a group's messages."""
+
+    waiting: OrderedDict[Inbox, int]
+    removed: bool
+
+    def take(self, max_messages: int, max_bytes: int, /) -> Batch | None:
+        """The oldest messages that nobody has."""
+
+    def give_back(self, batch: Batch, /) -> None:
+        """Put messages that were taken back to their place."""
+
+    def stop_waiting(self, inbox: Inbox, /) -> None:
+        """It is handed nothing more."""
+
+
 class Mailbox(SimpleQueue["Batch | None"]):
     """The inbox of a greenlet that waits for it."""
 
     leases = False
+
+    def wait(self, backlog: Waited, seconds: float | None) -> Batch | None:
+        """One message, waiting up to ``seconds`` for it (None: for ever). First come, first served.
+
+        None when the time is over, or when somebody put None into this mailbox. If this greenlet is killed while it
+        waits, a message that is in it already goes back.
+        """
+        batch = backlog.take(1, 0)
+        if batch is not None or seconds == 0 or backlog.removed:
+            return batch
+        backlog.waiting[self] = 1
+        try:
+            return self.get(timeout=seconds)
+        except Empty:
+            # Both can happen in one turn of the loop: the time was over, and then a message was put.
+            return None if self.empty() else self.get_nowait()
+        finally:
+            backlog.stop_waiting(self)
+            while not self.empty():
+                left = self.get_nowait()
+                if left is not None:
+                    backlog.give_back(left)
 
     def forget(self, partition: int | None) -> bool:
         """Drop the message, if it is of this partition (None: of any)."""

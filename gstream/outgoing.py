@@ -82,7 +82,7 @@ class Outgoing:
         if len(in_flight.deliveries) >= IN_FLIGHT_BATCHES or in_flight.size_bytes > CHUNK_BYTES:
             self.look()
         if consumer is None:
-            group.acknowledged_count += batch.count
+            group.done(batch)
         in_flight.add(
             Delivery(connection.place, reply, batch, group, consumer, ends, group.seeks[batch.id >> PARTITION_SHIFT])
         )

@@ -6,11 +6,12 @@ A window: an id is known until so many others came, or so much time has passed. 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
-from gstream.storage.memory import Memory
+from gstream.storage.budget import Budget
 
-__all__ = ["RecentIds"]
+__all__ = ["Keep", "RecentIds"]
 
 RECENT_IDS = 100_000
 RECENT_SECONDS = 300.0
@@ -22,16 +23,21 @@ ID_BYTES = 250
 FORGOTTEN_AT_ONCE = 1000
 """Half a millisecond."""
 
+Keep: TypeAlias = Callable[[bytes, "tuple[int | None, float] | None"], object]
+"""Told of an id, what was answered, and how many seconds ago; None: it is forgotten."""
+
 
 class RecentIds:
     """Ids, and what was answered to each.
 
-    memory: whose budget they count against. clock: seconds, never going back.
+    budget: that they count against. clock: seconds, never going back.
+    keep: told of each that changes, if they are kept.
     """
 
-    def __init__(self, memory: Memory, clock: Callable[[], float]) -> None:
-        self._memory = memory
+    def __init__(self, budget: Budget, clock: Callable[[], float], keep: Keep | None = None) -> None:
+        self._budget = budget
         self._clock = clock
+        self._keep = keep
         # The oldest first. A dict would look for its first entry behind all that were removed: 44 us an id, not 0.4.
         self._answers: OrderedDict[bytes, tuple[float, int | None]] = OrderedDict()
 
@@ -49,9 +55,30 @@ class RecentIds:
         """It was published (None: it is delayed). What is known already is corrected."""
         known = self._answers.get(id)
         if known is None:
-            self._memory.held_bytes += ID_BYTES + len(id)
-        self._answers[id] = (known[0] if known else self._clock(), message_id)
+            self._budget.held_bytes += ID_BYTES + len(id)
+        when = known[0] if known else self._clock()
+        self._answers[id] = (when, message_id)
+        if self._keep is not None:
+            self._keep(id, (message_id, self._clock() - when))
         if len(self._answers) > RECENT_IDS:
+            self._forget_oldest()
+
+    def restore(self, answers: Mapping[bytes, tuple[int | None, float]]) -> None:
+        """Those that were kept, the oldest first: what was answered, and how many seconds ago."""
+        now = self._clock()
+        for id, (message_id, seconds) in answers.items():
+            self._budget.held_bytes += ID_BYTES + len(id)
+            self._answers[id] = (now - seconds, message_id)
+
+    def forget(self, id: bytes) -> None:
+        """It was not published after all."""
+        if id in self._answers:
+            del self._answers[id]
+            self._forgotten(id)
+
+    def clear(self) -> None:
+        """Forget all."""
+        while self._answers:
             self._forget_oldest()
 
     def forget_old(self) -> float | None:
@@ -66,11 +93,11 @@ class RecentIds:
             self._forget_oldest()
         return now
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._memory.held_bytes -= sum(ID_BYTES + len(id) for id in self._answers)
-        self._answers.clear()
-
     def _forget_oldest(self) -> None:
         id, _ = self._answers.popitem(last=False)
-        self._memory.held_bytes -= ID_BYTES + len(id)
+        self._forgotten(id)
+
+    def _forgotten(self, id: bytes) -> None:
+        self._budget.held_bytes -= ID_BYTES + len(id)
+        if self._keep is not None:
+            self._keep(id, None)

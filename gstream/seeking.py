@@ -1,6 +1,6 @@
 """Where ``f`` moves a group to: what a place means in a log.
 
-Knows no socket and no wire format.
+Knows no socket and no wire format. May block its greenlet.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from gstream.batch import OFFSET_BITS, PARTITION_SHIFT
 from gstream.errors import ArgumentError
 from gstream.group import Group
-from gstream.storage.memory import MemoryLog
+from gstream.share import AnyLog
 
 __all__ = ["seek"]
 
@@ -26,7 +26,7 @@ def seek(group: Group, to: str, value: float, now: float) -> list[int]:
             raise ArgumentError(f"there are only {group.partition_count} partitions, counted from 0")
         return group.seek(lambda _log: offset, partition)
 
-    def find(log: MemoryLog) -> int:
+    def find(log: AnyLog) -> int:
         match to:
             case "before-end":
                 return log.end_offset - int(value)
@@ -40,4 +40,5 @@ def seek(group: Group, to: str, value: float, now: float) -> list[int]:
                 assert to == "end"
                 return log.end_offset
 
-    return group.seek(find)
+    offsets = {log.partition: find(log) for log in group.logs}  # looking on disk takes its time; moving does not
+    return group.seek(lambda log: offsets[log.partition])

@@ -13,7 +13,7 @@ import resource
 import threading
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -29,7 +29,10 @@ from gstream.session import SessionSettings
 from gstream.storage.memory import Memory
 from gstream.topic import TopicSettings
 
-__all__ = ["Service"]
+if TYPE_CHECKING:
+    from gstream.storage.disk import Disk
+
+__all__ = ["Service", "open_engine"]
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +55,14 @@ KILL_SECONDS = 1.0
 class Service:
     """One server with its listeners, in this thread's hub.
 
-    Entering it starts it and leaving it stops it: the same list backwards. Raises ConfigError and ListenError from
-    the start.
+    Making it opens the data directory, entering it starts it and leaving it stops it: the same list backwards. Raises
+    StorageError when it is made, and ConfigError and ListenError from the start.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.engine = Memory(config.max_memory_bytes, config.retain_bytes)
         self.agenda = Agenda()
+        self.engine = open_engine(config, self.agenda)
         topics = TopicSettings(config.partitions, config.lease_seconds, config.max_attempts)
         self.broker = Broker(self.engine, self.agenda, topics, config.max_topics, config.max_groups)
         self.port = 0
@@ -106,11 +109,14 @@ class Service:
                 self._unix = UnixListener(config.socket)
                 self._servers.append(LineServer(self._unix.socket, self._sessions, self._clients, banner=b""))
                 self.endpoints.append(config.socket)
+            self.engine.start()
+            self._timekeeper.start()
             for server in self._servers:
                 server.start()
-            self._timekeeper.start()
         except BaseException:
             self._close_listeners()
+            self._timekeeper.kill()
+            self.engine.close()
             self._close_stop()
             raise
         log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
@@ -145,12 +151,13 @@ class Service:
             self._clients.kill(timeout=KILL_SECONDS)
         self._servers.clear()
         self._timekeeper.kill()
+        self.engine.close()
         self._close_stop()
-        lost = self.broker.unfinished_count
-        if lost:
-            log.warning("stopped; the messages in memory are lost", extra={"messages": lost})
+        left = self.broker.unfinished_count
+        if left and not self.engine.keeps:
+            log.warning("stopped; the messages in memory are lost", extra={"messages": left})
         else:
-            log.info("stopped")
+            log.info("stopped", extra={"messages": left} if left else {})
 
     def _keep_time(self) -> None:
         """Do what is on the agenda when it is due, and let everybody else have turns in between."""
@@ -182,6 +189,23 @@ class Service:
         if self._unix is not None:
             self._unix.close()
             self._unix = None
+
+
+def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
+    """Where messages are kept. Raises StorageError, ConfigError."""
+    if config.data_dir is None:
+        return Memory(config.max_memory_bytes, config.retain_bytes)
+    from gstream.storage.disk import Disk, DiskSettings  # noqa: PLC0415  # it needs crc32c, others do not
+
+    settings = DiskSettings(
+        config.sync_seconds,
+        config.retain_bytes,
+        config.limit_bytes,
+        config.limit_seconds,
+        config.segment_bytes,
+        config.segment_seconds,
+    )
+    return Disk(config.data_dir, config.max_memory_bytes, agenda, settings)
 
 
 def _limit_connections(wanted: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count as counting
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from gstream.batch import Batch
 from gstream.broker import Broker
 from gstream.connection import ClientGone, Connection
 from gstream.consumer import Consumer
-from gstream.errors import ArgumentError, BusyError, InternalError, ReplyError
+from gstream.errors import BusyError, InternalError, ReplyError
 from gstream.group import Group
 from gstream.info import Row, server_rows, topic_list_rows, topic_rows
 from gstream.outbox import Outbox
@@ -26,10 +26,10 @@ from gstream.outgoing import CHUNK_BYTES, Outgoing
 from gstream.publishing import publish, publish_counted
 from gstream.scope import Scope
 from gstream.seeking import seek
+from gstream.settling import Settling, settle
 from gstream.stream import Stream
-from gstream.topic import DEAD_LETTERS
 from gstream.turn import Turn
-from gstream.waiting import Waiting
+from gstream.waiting import TURN_MESSAGES, Waiting
 
 __all__ = ["Session", "SessionSettings"]
 
@@ -184,11 +184,11 @@ class Session:
     # --- publishing
 
     def _publish(self, command: protocol.Publish) -> None:
-        publish(self._scope.topic(), command, self._connection.write)
+        publish(self._scope.topic(), command, self._connection)
 
     def _publish_counted(self, command: protocol.PublishCounted) -> None:
         self._typed_eol = command.eol
-        publish_counted(self._scope.topic(), command, self._connection.write)
+        publish_counted(self._scope.topic(), command, self._connection)
 
     # --- taking
 
@@ -198,7 +198,7 @@ class Session:
         group = self._scope.group()
         wanted = command.count
         work = 0
-        while batch := group.take(wanted, CHUNK_BYTES):
+        while batch := self._waiting.take(group, wanted):
             self._outgoing.send_plain(group, batch, command.eol)
             wanted -= batch.count
             if not wanted:
@@ -215,7 +215,7 @@ class Session:
         group = self._scope.group()
         consumer = self._scope.consumer(group) if command.leased else None
         eol = command.eol
-        batch = self._waiting.take(group, command.count, leased=command.leased)
+        batch = self._waiting.take(group, min(command.count, TURN_MESSAGES), leased=command.leased)
         sent = 0
         if batch is not None:
             sent = self._hand_over(group, batch, eol, consumer)
@@ -235,7 +235,7 @@ class Session:
             self._connection.pause()
             if consumer is not None and not group.may_lease:
                 break  # the list ends here
-            batch = self._waiting.take(group, command.count - sent, leased=command.leased)
+            batch = self._waiting.take(group, min(command.count - sent, TURN_MESSAGES), leased=command.leased)
             if batch is None:
                 break
             sent += self._hand_over(group, batch, eol, consumer)
@@ -267,55 +267,25 @@ class Session:
 
     # --- leases
 
-    def _acknowledge(self, command: protocol.Acknowledge) -> None:
-        held = self._scope.held()
-        self._settle_all(command, held[0].acknowledge(held[1], command.ids) if held else command.ids)
-
-    def _release(self, command: protocol.Release) -> None:
-        held = self._scope.held()
-        self._settle_all(command, held[0].release(held[1], command.ids) if held else command.ids)
-
-    def _settle_all(self, command: protocol.Acknowledge | protocol.Release, gone: Sequence[int]) -> None:
-        if gone:
-            self._typed_eol = command.eol
-            self._connection.write(protocol.encode_ids_gone(gone, self._scope.several, command.eol))
-        else:
-            self._done(b"%d" % len(command.ids), command.eol)
-
-    def _give_back(self, command: protocol.GiveBack) -> None:
-        held = self._scope.held()
-        self._settle(command, held is not None and held[0].return_lease(held[1], command.id, command.seconds))
-
-    def _extend(self, command: protocol.Extend) -> None:
-        held = self._scope.held()
-        self._settle(command, held is not None and held[0].extend(held[1], command.id, command.seconds))
-
-    def _bury(self, command: protocol.DeadLetter) -> None:
-        if self._scope.topic_name.endswith(DEAD_LETTERS):
-            raise ArgumentError("these are dead letters already; a1 ends it, n1 gives it back")
-        held = self._scope.held()
-        why = command.why.decode(errors="replace") or "no reason was given"
-        self._settle(command, held is not None and held[0].bury(held[1], command.id, why))
-
-    def _settle(self, command: protocol.GiveBack | protocol.Extend | protocol.DeadLetter, was_leased: bool) -> None:
-        if was_leased:
-            self._done(protocol.encode_id(command.id, self._scope.several), command.eol)
-        else:
-            self._typed_eol = command.eol
-            self._connection.write(protocol.encode_ids_gone([command.id], self._scope.several, command.eol))
+    def _settle(self, command: Settling) -> None:
+        self._typed_eol = command.eol
+        settle(self._scope, command, self._connection)
 
     # --- looking and moving
 
     def _seek(self, command: protocol.Seek) -> None:
         self._refuse_while_streaming()
-        places = seek(self._scope.group(), command.to, command.value, time.time())
+        with self._connection.elsewhere():
+            places = seek(self._scope.group(), command.to, command.value, time.time())
         text = b" ".join(protocol.encode_id(place, self._scope.several) for place in places)
         self._done(text, command.eol)
 
     def _peek(self, command: protocol.Peek) -> None:
         self._typed_eol = command.eol
+        with self._connection.elsewhere():
+            batches = self._scope.peek(command.count)
         several = self._scope.several
-        for batch in self._scope.peek(command.count):
+        for batch in batches:
             self._connection.write(self._outgoing.encode(batch, command.eol, several=several)[0])
         self._connection.write(protocol.encode_end(command.eol))
 
@@ -373,11 +343,11 @@ class Session:
         protocol.PublishCounted: _publish_counted,
         protocol.Consume: _consume,
         protocol.Wait: _wait,
-        protocol.Acknowledge: _acknowledge,
-        protocol.GiveBack: _give_back,
-        protocol.Release: _release,
-        protocol.Extend: _extend,
-        protocol.DeadLetter: _bury,
+        protocol.Acknowledge: _settle,
+        protocol.GiveBack: _settle,
+        protocol.Release: _settle,
+        protocol.Extend: _settle,
+        protocol.DeadLetter: _settle,
         protocol.Stream: _stream_messages,
         protocol.ChooseTopic: _choose_topic,
         protocol.ChooseGroup: _choose_group,

@@ -1,18 +1,33 @@
 """A share: one group's part in one partition (Kafka calls it a share-partition, KIP-932).
 
 It knows how far the group has come, and which messages before that have been given back and are to be delivered
-again, in their old place in the order. Knows no consumers, no leases and no clock.
+again, in their old place in the order. On an engine that keeps that, it says what is to be kept; and after a restart it
+takes again what was delivered before, passing over what is done. Knows no consumers and no leases.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
+from gstream.agenda import Agenda
 from gstream.batch import Batch
-from gstream.storage.memory import MemoryLog
+from gstream.counted import KINDS
+from gstream.progress import DONE, Progress
 
-__all__ = ["Share", "peek_in_turn"]
+if TYPE_CHECKING:
+    from gstream.storage.disklog import DiskLog
+    from gstream.storage.memory import MemoryLog
+
+__all__ = ["AnyLog", "Share", "peek_in_turn"]
+
+AnyLog: TypeAlias = "MemoryLog | DiskLog"
+
+MOVED_AT_ONCE = 1000
+"""So many messages are looked for at once that are leased for long."""
+
+_MANY_BYTES = 1 << 40
 
 HALVED_MESSAGES = 64
 """A returned batch larger than this is halved when only a few of it are taken, and not copied again for each."""
@@ -32,37 +47,140 @@ def peek_in_turn(peeks: Iterable[Callable[[int, int], list[Batch]]], max_message
 
 
 class Share:
-    """Takes a partition's messages once, oldest first."""
+    """Takes a partition's messages once, oldest first.
 
-    def __init__(self, log: MemoryLog) -> None:
+    on_read: called when there is more to take than there was, because it was read from the disk.
+    progress: what the group has done, if that is kept.
+    """
+
+    def __init__(
+        self, log: AnyLog, agenda: Agenda, on_read: Callable[[], None], progress: Progress | None = None
+    ) -> None:
         self.log = log
-        self._memory = log.budget
+        self._budget = log.budget
+        self._agenda = agenda
         self._cursor = log.open_cursor()
         self._returned: list[tuple[int, Batch]] = []  # a heap by offset: their place is before the cursor
         self._returned_count = 0
         self._later: list[tuple[float, int, Batch]] = []  # a heap by the time at which they come back
         self._later_count = 0
+        self.progress = progress
+        self._again_until = 0  # before this offset there may be messages that are done, or were delivered
+        self.on_stuck: Callable[[Share, Sequence[int]], object] = lambda _share, _offsets: None
+        """Called with messages that nobody has finished, and whose segment is to go."""
+        if progress is not None:
+            self._restore(progress, on_read)
+
+    def _restore(self, progress: Progress, on_read: Callable[[], None]) -> None:
+        log = self.log
+        log.readers.append(self)  # type: ignore[union-attr]
+        self._cursor.on_read = on_read
+        self._cursor.on_missing = self._miss
+        self._cursor.seek(progress.low)
+        self._again_until = progress.restored_end
+        for offset, kept in progress.kept.items():
+            batch = KINDS[kept.kind](offset, 1, kept.data, kept.time_ms, log.partition, kept.attempt + 1)
+            seconds = kept.due_ms / 1000 - self._budget.clock()
+            if seconds > 0:
+                self.give_back_later(batch, self._agenda.clock() + seconds)
+            else:
+                self.give_back(batch)
 
     def take(self, max_messages: int, max_bytes: int) -> Batch | None:
         """The oldest messages that nobody has, consecutive ones; see :meth:`Group.take`."""
         if not self._returned:
+            if self._cursor.offset < self._again_until:
+                return self._take_again(max_messages, max_bytes)
             return self._cursor.read(max_messages, max_bytes)
         batch = self._take_returned(max_messages, max_bytes)
         self._returned_count -= batch.count
-        self._memory.held_bytes -= len(batch.data)
+        self._budget.held_bytes -= len(batch.data)
         return batch
+
+    def _take_again(self, max_messages: int, max_bytes: int) -> Batch | None:
+        """After a restart: messages that were delivered before, and those between them; not those that are done."""
+        progress, cursor = self.progress, self._cursor
+        assert progress is not None
+        while cursor.offset < self._again_until:
+            state, count = progress.run_at(cursor.offset)
+            if state == DONE:
+                batch = cursor.read(count, _MANY_BYTES)
+                if batch is None:
+                    return None
+                progress.done_ahead -= min(batch.count, progress.done_ahead)
+                continue
+            batch = cursor.read(min(max_messages, count), max_bytes)
+            if batch is not None:
+                batch.attempt = state + 1
+            return batch
+        return cursor.read(max_messages, max_bytes)
+
+    def _miss(self, first: int, end: int) -> None:
+        """These messages cannot be read any more."""
+        if self.progress is not None:
+            self.progress.mark(first, end - first, DONE)
+
+    # --- what is kept of it
+
+    def mark(self, batch: Batch, state: int) -> None:
+        """These messages are done, or were delivered so often."""
+        assert self.progress is not None
+        self.progress.mark(batch.offset, batch.count, state)
+
+    def mark_ids(self, offsets: Sequence[int], state: int) -> None:
+        """The same for the messages at these offsets."""
+        assert self.progress is not None
+        self.progress.mark_ids(offsets, state)
+
+    def keep(self, batch: Batch, when: float | None = None, *, delivered: bool = False) -> None:
+        """Keep these messages outside of the log, until they are done.
+
+        when: before that time, of the agenda's clock, they are not delivered again. delivered: somebody has them.
+        """
+        if self.progress is not None:
+            seconds = 0.0 if when is None else when - self._agenda.clock()
+            due_ms = int((self._budget.clock() + seconds) * 1000)
+            self.progress.keep(batch, due_ms, batch.attempt - (not delivered))
+
+    def move_out(self, end: int) -> None:
+        """Keep what nobody has finished of the messages before this offset outside of the log."""
+        assert self.progress is not None
+        self.on_stuck(self, self.progress.unfinished(end, MOVED_AT_ONCE))
+
+    def lose(self, end: int) -> int:
+        """The messages before this offset go: go on behind them; how many were not taken."""
+        lost = max(0, end - self._cursor.offset)
+        if self.progress is not None:
+            self.progress.lose(end)
+        if lost:
+            self._cursor.seek(end)
+        return lost
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether more is being read from the disk."""
+        return self._cursor.is_loading
+
+    @property
+    def error(self) -> Exception | None:
+        """Why more could not be read from the disk the last time."""
+        return self._cursor.error
+
+    # --- giving back
 
     def give_back(self, batch: Batch) -> None:
         """Put messages that were taken back to their place."""
         heapq.heappush(self._returned, (batch.offset, batch))
         self._returned_count += batch.count
-        self._memory.held_bytes += len(batch.data)
+        self._budget.held_bytes += len(batch.data)
 
-    def give_back_later(self, batch: Batch, when: float) -> None:
-        """The same at a later time: :meth:`bring_back` does it."""
+    def give_back_later(self, batch: Batch, when: float, *, keep: bool = False) -> None:
+        """The same at a later time: :meth:`bring_back` does it. keep: with its body, whatever becomes of the log."""
+        if keep:
+            self.keep(batch, when)
         heapq.heappush(self._later, (when, batch.offset, batch))
         self._later_count += batch.count
-        self._memory.held_bytes += len(batch.data)
+        self._budget.held_bytes += len(batch.data)
 
     def bring_back(self, now: float, max_batches: int) -> int:
         """Put back what was to be put back by now, so much of it at the most; how much."""
@@ -71,7 +189,7 @@ class Share:
         while later and later[0][0] <= now and before - len(later) < max_batches:
             batch = heapq.heappop(later)[2]
             self._later_count -= batch.count
-            self._memory.held_bytes -= len(batch.data)
+            self._budget.held_bytes -= len(batch.data)
             self.give_back(batch)
         return before - len(later)
 
@@ -95,14 +213,17 @@ class Share:
     def seek(self, offset: int) -> int:
         """Go on from this offset, or from the nearest that is kept, which is returned."""
         self._cursor.seek(offset)
+        self._again_until = 0
+        if self.progress is not None:
+            self.progress.reset(self._cursor.offset)
         return self._cursor.offset
 
     def forget_returned(self) -> None:
         """Deliver nothing again."""
         for _, batch in self._returned:
-            self._memory.held_bytes -= len(batch.data)
+            self._budget.held_bytes -= len(batch.data)
         for _, _, batch in self._later:
-            self._memory.held_bytes -= len(batch.data)
+            self._budget.held_bytes -= len(batch.data)
         self._returned.clear()
         self._later.clear()
         self._returned_count = self._later_count = 0
@@ -110,7 +231,10 @@ class Share:
     def close(self) -> None:
         """Keep nothing any more."""
         self.forget_returned()
-        self.log.close_cursor(self._cursor)
+        self.log.close_cursor(self._cursor)  # type: ignore[arg-type]
+        if self.progress is not None:
+            self.log.readers.remove(self)  # type: ignore[union-attr]
+            self.progress.close()
 
     @property
     def offset(self) -> int:
@@ -120,7 +244,8 @@ class Share:
     @property
     def backlog(self) -> int:
         """How many messages there are to take."""
-        return self._cursor.lag + self._returned_count
+        ahead = self.progress.done_ahead if self.progress is not None else 0
+        return self._cursor.lag + self._returned_count - ahead
 
     @property
     def later_count(self) -> int:

@@ -1,29 +1,41 @@
 """A topic: partitions with messages in them, and the groups that consume them.
 
-Knows no socket and no wire format. Nothing here blocks or switches greenlets, so every method is atomic.
+What is published may have to be stored before it is known to be: then ``commit`` says when it is, and nobody is given
+it before.
+
+Knows no socket and no wire format. Nothing but :meth:`Topic.peek` blocks or switches greenlets, so every other method
+is atomic.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count as counting
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from gstream.agenda import Agenda, Entry
-from gstream.batch import PARTITION_SHIFT, Batch, pack
-from gstream.counted import CountedBatch, pack_counted
+from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
+from gstream.commit import Commit, together
+from gstream.counted import CountedBatch, pack_bodies, pack_counted
+from gstream.delays import Delayed, Delays
 from gstream.errors import BusyError, FullError, UnknownNameError
 from gstream.group import Group
 from gstream.murmur import murmur2
 from gstream.recent import RecentIds
-from gstream.share import peek_in_turn
-from gstream.storage.memory import Memory
+from gstream.share import AnyLog, peek_in_turn
+from gstream.storage.changes import TopicRow
 
-__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "Limit", "Topic", "TopicSettings"]
+if TYPE_CHECKING:
+    from gstream.progress import Progress
+    from gstream.storage.disk import Disk
+    from gstream.storage.disklog import DiskLog
+    from gstream.storage.memory import Memory
+
+__all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "AnyEngine", "Limit", "Topic", "TopicSettings"]
+
+AnyEngine: TypeAlias = "Memory | Disk"
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +51,6 @@ PEEK_BYTES = 1 << 20
 
 TELL_SECONDS = 1.0
 """How often the log tells of dead letters, of which there may be a million at once."""
-
-DELAYED_BYTES = 200
-"""What a delayed message costs beyond its own bytes."""
 
 
 Limit: TypeAlias = "float | Literal['default'] | None"
@@ -60,16 +69,6 @@ class TopicSettings:
     max_attempts: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Delayed:
-    """A message that is published later. id: under which it was published."""
-
-    data: bytes
-    kind: type[Batch]
-    partition: int
-    id: bytes | None
-
-
 class Topic:
     """A named sequence of messages, in partitions, and the groups that consume them.
 
@@ -80,36 +79,63 @@ class Topic:
     def __init__(
         self,
         name: str,
-        memory: Memory,
+        engine: AnyEngine,
         agenda: Agenda,
         settings: TopicSettings,
         dead_letters: Callable[[], Topic],
         check_groups: Callable[[], None],
     ) -> None:
         self.name = name
-        self._memory = memory
+        self._engine = engine
         self._agenda = agenda
         self.settings = settings
         self._dead_letters = dead_letters
         self._check_groups = check_groups
-        self.partitions = [memory.open_log(name, number) for number in range(settings.partitions)]
+        self.partitions: list[AnyLog] = [engine.open_log(name, number) for number in range(settings.partitions)]
         self.several = settings.partitions > 1
         """Whether there are several partitions, so that ids name them."""
         self.retain_bytes: int | None = None
         self.retain_seconds: float | None = None
         """How much, and how old messages, the engine keeps, taken or not; 0: no limit; None: as all topics."""
         self.removed = False
+        self.commit: Commit | None = None
+        """When what was published last is stored; None: it is."""
         self._turn = -1
         self.groups: dict[str, Group] = {}
         self.published_count = 0
-        self._recent = RecentIds(memory, agenda.clock)
+        self._state = engine.state
+        self._recent = RecentIds(engine, agenda.clock, self._keep_id if self._state is not None else None)
+        self._unsure: dict[bytes, Commit] = {}  # ids of messages that are not stored yet
         self._forgetting: Entry | None = None
-        self._delayed: list[tuple[float, int, _Delayed]] = []  # a heap by time
-        self._next: Entry | None = None
-        self._numbers = counting()
+        self._delays = Delays(name, engine, agenda, self._publish_delayed, self._state, engine.clock)
         self._dead_count = 0  # of which nothing was logged yet
         self._dead_reason = ""
         self._telling = False
+        if self._state is not None:
+            self._restore()
+
+    def _restore(self) -> None:
+        """Be as the engine has kept it."""
+        engine, state = cast("Disk", self._engine), self._state
+        assert state is not None
+        self.retain_bytes, self.retain_seconds = engine.own_limits(self.name)
+        self._keep_settings()
+        for log in self.partitions:
+            log.on_stored = self._stored  # type: ignore[union-attr]
+        saved = engine.take_saved(self.name)
+        ends = [log.end_offset for log in self.partitions]
+        self._recent.restore(
+            {
+                id: (message_id, engine.clock() - when_ms / 1000)
+                for id, (message_id, when_ms) in saved.recent.items()
+                if message_id is None or message_id & OFFSET_BITS < ends[message_id >> PARTITION_SHIFT]
+            }
+        )
+        self._delays.restore(saved.delayed, len(self.partitions))
+        for group in saved.groups:
+            self._make_group(group)
+        if len(self._recent):
+            self._forget_ids()
 
     # --- publishing
 
@@ -126,8 +152,8 @@ class Topic:
         Returns how many were stored, which are the first ones, and the id of the first; the ids of the others follow.
         """
         partition = self._choose_partition(key)
-        offset = self.partitions[partition].end_offset
-        data, kind = _pack(bodies, key)
+        offset = self.partitions[partition].next_offset
+        data, kind = pack_bodies(bodies, key)
         return self._append(partition, data, len(bodies), kind), partition << PARTITION_SHIFT | offset
 
     def publish_once(self, body: bytes, key: bytes | None, delay_seconds: float, id: bytes | None) -> int | None:
@@ -138,7 +164,9 @@ class Topic:
         if id is not None:
             self._recent.forget_old()
             if id in self._recent:
+                self.commit = self._unsure.get(id)
                 return self._recent.find(id)
+        message_id: int | None
         if delay_seconds:
             self._delay(body, key, delay_seconds, id)
             message_id = None
@@ -148,21 +176,38 @@ class Topic:
                 raise self.full_error()
         if id is not None:
             self._remember(id, message_id)
+            if self.commit is not None:
+                self._unsure[id] = self.commit
+                self.commit.then(partial(self._settle_id, id, self.commit))
         return message_id
+
+    def _settle_id(self, id: bytes, commit: Commit) -> None:
+        if self._unsure.get(id) is commit:
+            del self._unsure[id]
+            if commit.error is not None:
+                self._recent.forget(id)
 
     def full_error(self) -> FullError:
         """What to tell the producer of a message that was not stored."""
         return FullError(
-            f"no room within {self._memory.max_bytes} bytes, the server's --max-memory; consume, or raise it"
+            f"no room within {self._engine.max_bytes} bytes, the server's --max-memory; consume, or raise it"
         )
 
     def _append(self, partition: int, data: bytes, count: int, kind: type[Batch], *, always: bool = False) -> int:
-        stored = self.partitions[partition].append(data, count, kind, always=always)
-        self.published_count += stored
+        log = self.partitions[partition]
+        stored = log.append(data, count, kind, always=always)
+        if self._state is None:
+            self._stored(stored)
+        else:
+            self.commit = log.commit  # type: ignore[union-attr]
+        return stored
+
+    def _stored(self, count: int) -> None:
+        """So many more messages can be taken."""
+        self.published_count += count
         for group in self.groups.values():
             if group.waiting:
                 group.wake()
-        return stored
 
     def _choose_partition(self, key: bytes | None) -> int:
         if not self.several:
@@ -176,39 +221,29 @@ class Topic:
         return self._turn
 
     def _delay(self, body: bytes, key: bytes | None, seconds: float, id: bytes | None) -> None:
-        data, kind = _pack([body], key)
-        size = len(data) + DELAYED_BYTES
-        self._memory.make_room(size)
-        if size > self._memory.room_bytes:
+        data, kind = pack_bodies([body], key)
+        self._engine.make_room(len(data))
+        if len(data) > self._delays.room_bytes:
             raise self.full_error()
-        self._memory.held_bytes += size
-        when = self._agenda.clock() + seconds
-        delayed = _Delayed(data, kind, self._choose_partition(key), id)
-        heapq.heappush(self._delayed, (when, next(self._numbers), delayed))
-        if self._next is None or when < self._next.when:
-            if self._next is not None:
-                self._next.cancel()
-            self._next = self._agenda.at(when, self._publish_delayed)
+        self.commit = self._delays.add(Delayed(data, kind, self._choose_partition(key), id), seconds)
 
-    def _publish_delayed(self) -> None:
-        self._next = None
-        now = self._agenda.clock()
-        budget = 1000
-        while self._delayed and self._delayed[0][0] <= now and budget:
-            budget -= 1
-            delayed = heapq.heappop(self._delayed)[2]
-            self._memory.held_bytes -= len(delayed.data) + DELAYED_BYTES
-            message_id = delayed.partition << PARTITION_SHIFT | self.partitions[delayed.partition].end_offset
-            self._append(delayed.partition, delayed.data, 1, delayed.kind, always=True)
-            if delayed.id is not None and delayed.id in self._recent:
-                self._recent.remember(delayed.id, message_id)
-        if self._delayed:
-            self._next = self._agenda.at(self._delayed[0][0], self._publish_delayed)
+    def _publish_delayed(self, delayed: Delayed) -> Commit | None:
+        message_id = delayed.partition << PARTITION_SHIFT | self.partitions[delayed.partition].next_offset
+        self._append(delayed.partition, delayed.data, 1, delayed.kind, always=True)
+        if delayed.id is not None and delayed.id in self._recent:
+            self._recent.remember(delayed.id, message_id)
+        return self.commit
 
     def _remember(self, id: bytes, message_id: int | None) -> None:
         self._recent.remember(id, message_id)
         if self._forgetting is None:
             self._forget_ids()
+
+    def _keep_id(self, id: bytes, answer: tuple[int | None, float] | None) -> None:
+        assert self._state is not None
+        kept = None if answer is None else (answer[0], int((self._engine.clock() - answer[1]) * 1000))
+        self._state.changes.recent[self.name, id] = kept
+        self._state.note()
 
     def _forget_ids(self) -> None:
         when = self._recent.forget_old()
@@ -221,15 +256,26 @@ class Topic:
         group = self.groups.get(name)
         if group is None:
             self._check_groups()
-            group = self.groups[name] = Group(
-                name,
-                self.partitions,
-                self._agenda,
-                lease_seconds=self.settings.lease_seconds,
-                max_attempts=0 if self.is_dead_letters else self.settings.max_attempts,
-                bury=self._bury,
-            )
+            if self._state is not None:
+                self._state.changes.groups.append((self.name, name))
+                self._state.note()
+            group = self._make_group(name)
         return group
+
+    def _make_group(self, name: str) -> Group:
+        group = self.groups[name] = Group(
+            name,
+            self.partitions,
+            self._agenda,
+            lease_seconds=self.settings.lease_seconds,
+            max_attempts=0 if self.is_dead_letters else self.settings.max_attempts,
+            bury=self._bury,
+            progress=None if self._state is None else partial(self._progress, name),
+        )
+        return group
+
+    def _progress(self, group: str, log: AnyLog) -> Progress:
+        return cast("Disk", self._engine).progress(cast("DiskLog", log), group)
 
     def forget_group(self, name: str) -> None:
         """Remove a group. Raises UnknownNameError and BusyError."""
@@ -240,15 +286,19 @@ class Topic:
             raise BusyError("the group has consumers")
         del self.groups[name]
         group.close()
+        if self._state is not None:
+            self._state.changes.remove_group(self.name, name)
+            self._state.note()
 
     @property
     def is_dead_letters(self) -> bool:
         """Whether these are dead letters, which do not become dead letters again."""
         return self.name.endswith(DEAD_LETTERS)
 
-    def _bury(self, group: Group, batch: Batch, reason: str) -> None:
-        """These messages of a group are dead letters now."""
+    def _bury(self, group: Group, batch: Batch, reason: str) -> Commit | None:
+        """These messages of a group are dead letters now; when that is stored (None: it is)."""
         topic = self._dead_letters()
+        commits: dict[Commit | None, None] = {}
         prefix = f"{batch.partition}:" if self.several else ""
         for message in batch.messages():
             headers = (
@@ -259,11 +309,12 @@ class Topic:
                 ("dead.group", group.name.encode()),
                 ("dead.attempts", b"%d" % batch.attempt),
             )
-            topic.take_in(pack_counted(message.body, message.key, headers), message.key)
+            commits[topic.take_in(pack_counted(message.body, message.key, headers), message.key)] = None
         self._dead_count += batch.count
         self._dead_reason = reason
         if not self._telling:
             self._tell_dead()
+        return together(commits)
 
     def _tell_dead(self) -> None:
         """Log how many died since the last time, at once for the first, and then once in a while."""
@@ -274,9 +325,10 @@ class Topic:
             self._dead_count = 0
             self._agenda.at(self._agenda.clock() + TELL_SECONDS, self._tell_dead)
 
-    def take_in(self, data: bytes, key: bytes | None) -> None:
-        """Store a counted message that another topic gives up; it is not lost for want of room."""
+    def take_in(self, data: bytes, key: bytes | None) -> Commit | None:
+        """Store a counted message that another topic gives up; it is not lost for want of room. When it is stored."""
         self._append(self._choose_partition(key), data, 1, CountedBatch, always=True)
+        return self.commit
 
     # --- what is set for it, and its end
 
@@ -288,7 +340,14 @@ class Topic:
             self.retain_bytes = None if isinstance(retain_bytes, str) else int(retain_bytes)
         if retain_seconds is not None:
             self.retain_seconds = None if isinstance(retain_seconds, str) else retain_seconds
-        self._memory.set_limits(self.name, self.retain_bytes, self.retain_seconds)
+        self._engine.set_limits(self.name, self.retain_bytes, self.retain_seconds)
+        self._keep_settings()
+
+    def _keep_settings(self) -> None:
+        if self._state is not None:
+            row = TopicRow(self.settings.partitions, self.retain_bytes, self.retain_seconds)
+            self._state.changes.topics[self.name] = row
+            self._state.note()
 
     def close(self) -> None:
         """Forget everything but the logs, which are the engine's: the topic is removed. Raises BusyError."""
@@ -298,13 +357,13 @@ class Topic:
         for group in self.groups.values():
             group.close()
         self.groups.clear()
-        for entry in (self._next, self._forgetting):
-            if entry is not None:
-                entry.cancel()
-        for _, _, delayed in self._delayed:
-            self._memory.held_bytes -= len(delayed.data) + DELAYED_BYTES
-        self._delayed.clear()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._delays.clear()
         self._recent.clear()
+        if self._state is not None:
+            self._state.changes.remove_topic(self.name)
+            self._state.note()
 
     # --- what is there
 
@@ -335,13 +394,4 @@ class Topic:
     @property
     def delayed_count(self) -> int:
         """How many are published later."""
-        return len(self._delayed)
-
-
-def _pack(bodies: Sequence[bytes], key: bytes | None) -> tuple[bytes, type[Batch]]:
-    """Messages as a batch keeps them: as packed lines, where that is possible."""
-    if key is None:
-        lines = pack(*bodies)
-        if lines.count(b"\n") == len(bodies):
-            return lines, Batch
-    return b"".join([pack_counted(body, key) for body in bodies]), CountedBatch
+        return len(self._delays)

@@ -41,11 +41,20 @@ class Waiting:
         if self._mailbox is not None:
             self._mailbox.put(None)
 
-    def take(self, group: Group, wanted: int, *, leased: bool) -> Batch | None:
-        """What is there, a piece of it. Raises FullError when no more may be leased."""
+    def take(self, group: Group, most: int, *, leased: bool = False) -> Batch | None:
+        """What is there, a piece of it; what has to be read from the disk first is waited for.
+
+        Raises FullError when no more may be leased, and DiskError.
+        """
         if leased:
             group.check_leases()
-        return group.take(min(wanted, TURN_MESSAGES), CHUNK_BYTES)
+        batch = group.take(most, CHUNK_BYTES)
+        while batch is None and group.is_unready:
+            self._connection.flush_soon()
+            with self._connection.elsewhere():
+                group.load()
+            batch = group.take(most, CHUNK_BYTES)
+        return batch
 
     def wait(self, group: Group, seconds: float | None, send: Callable[[Batch], object], *, leased: bool) -> int:
         """Wait up to so many seconds (None: for ever) for a message; how many were sent, one or none.
@@ -62,7 +71,7 @@ class Waiting:
             try:
                 # A bounded wait goes on after the client has closed its sending side (echo w5 | nc -N); another ends.
                 with self._connection.watching(lambda: desk.put(None), stop_at_end=seconds is None):
-                    batch = group.wait(desk, None if seconds is None else max(seconds, SHORTEST_WAIT_SECONDS))
+                    batch = desk.wait(group, None if seconds is None else max(seconds, SHORTEST_WAIT_SECONDS))
             finally:
                 self._mailbox = None
             if batch is not None:  # it came before the waiting began

@@ -15,6 +15,7 @@ from gstream.cli.bench import bench
 from gstream.cli.completion import completion
 from gstream.cli.consume import consume
 from gstream.cli.groups import groups
+from gstream.cli.log import log
 from gstream.cli.options import CONTEXT
 from gstream.cli.output import EXIT_ERROR, CommandError, drop_output
 from gstream.cli.peek import peek
@@ -53,7 +54,7 @@ def cli() -> None:
     """A Kafka-like message server: publish and consume over TCP."""
 
 
-for _command in (serve, publish, consume, topics, groups, peek, seek, stats, ping, top, bench, completion):
+for _command in (serve, publish, consume, topics, groups, peek, seek, stats, ping, top, bench, log, completion):
     cli.add_command(_command)
 
 

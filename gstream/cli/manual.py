@@ -37,30 +37,29 @@ BAR = r"\|"
 def manual() -> str:
     """The whole text."""
     parts = [INTRODUCTION, *_epilog(cli)]
-    for name, command in _commands(cli):
-        parts += [f"## gstream {name}", f"```text\n{_usage(name, command)}\n```", command.help or ""]
-        parts += ["\n".join(_options(command)), *_epilog(command)]
+    for name, command in cli.commands.items():
+        parts += _command(f"gstream {name}", command, "##")
     return "\n\n".join(parts) + "\n"
 
 
-def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command with its whole name, sub-commands behind theirs."""
-    for name, command in group.commands.items():
-        yield prefix + name, command
-        if isinstance(command, click.Group):
-            yield from _commands(command, f"{prefix}{name} ")
+def _command(name: str, command: click.Command, level: str) -> Iterator[str]:
+    """The section of a command, and those of its own commands."""
+    yield from (f"{level} {name}", f"```text\n{_usage(name, command)}\n```", command.help or "")
+    if options := list(_options(command)):
+        yield "\n".join(["| option | |", "| --- | --- |", *options])
+    yield from _epilog(command)
+    if isinstance(command, click.Group):
+        for each, inner in command.commands.items():
+            yield from _command(f"{name} {each}", inner, f"{level}#")
 
 
 def _usage(name: str, command: click.Command) -> str:
     arguments = [each.metavar or "" for each in command.params if isinstance(each, click.Argument)]
-    if isinstance(command, click.Group):
-        arguments.append(command.subcommand_metavar or "")
-    return " ".join(["gstream", name, "[OPTIONS]", *arguments])
+    inner = [command.subcommand_metavar or ""] if isinstance(command, click.Group) else []
+    return " ".join([name, "[OPTIONS]", *arguments, *inner])
 
 
 def _options(command: click.Command) -> Iterator[str]:
-    yield "| option | |"
-    yield "| --- | --- |"
     for option in command.params:
         if isinstance(option, click.Option):
             names = ", ".join([*option.opts, *option.secondary_opts])

@@ -18,11 +18,12 @@ SHOWN_AFTER_SECONDS = 1.0
 class Progress:
     """A bar and a text, while the ``with`` block runs.
 
-    total: what ``advance`` adds up to, if that is known. wanted: whether there is to be one at all.
+    total: what ``advance`` adds up to, if that is known; may be set until it is shown. wanted: whether there is to be
+    one at all.
     """
 
     def __init__(self, total: int | None, *, wanted: bool = True) -> None:
-        self._total = total
+        self.total = total
         self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
         self._started = monotonic()
         self._done = 0
@@ -43,6 +44,13 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, description=text)
 
+    def hide(self) -> None:
+        """Make room for something that is to be printed; it is shown again a second later."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._started = monotonic()
+
     def _show(self, text: str) -> None:
         from rich import progress
         from rich.console import Console
@@ -50,4 +58,4 @@ class Progress:
         columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TimeElapsedColumn())
         self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(text, total=self._total)
+        self._task = self._bar.add_task(text, total=self.total)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gstream.client.message import Message
 
-__all__ = ["Record", "decode_record", "encode_message"]
+__all__ = ["Record", "decode_record", "encode_message", "text_or_base64", "value_field"]
 
 LONGEST_DELAY_SECONDS = 100_000_000
 FIELDS = ("body", "body_base64", "key", "key_base64", "delay", "id")
@@ -36,10 +36,10 @@ def encode_message(message: Message, topic: str) -> bytes:
     if message.time is not None:
         row["time"] = message.time.isoformat(timespec="milliseconds")
     if message.key is not None:
-        row.update(_field("key", message.key))
+        row.update(value_field("key", message.key))
     if message.headers:
-        row["headers"] = {name: _text_or_base64(value) for name, value in message.headers}
-    row.update(_field("body", message.body))
+        row["headers"] = {name: text_or_base64(value) for name, value in message.headers}
+    row.update(value_field("body", message.body))
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
@@ -61,12 +61,14 @@ def decode_record(line: bytes) -> Record:
     return Record(body, _read_bytes(row, "key"), _read_delay(row.get("delay")), _read_id(row.get("id")))
 
 
-def _field(name: str, value: bytes) -> dict[str, str]:
-    shown = _text_or_base64(value)
+def value_field(name: str, value: bytes) -> dict[str, str]:
+    """A body or a key, as a field of an object."""
+    shown = text_or_base64(value)
     return {name: shown} if isinstance(shown, str) else {f"{name}_base64": shown["base64"]}
 
 
-def _text_or_base64(value: bytes) -> str | dict[str, str]:
+def text_or_base64(value: bytes) -> str | dict[str, str]:
+    """What stands for bytes where there is no name to say what they are."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 from gstream.batch import LF, Batch, Times
 from gstream.counted import CountedBatch, pack_counted
@@ -229,6 +230,13 @@ class Cursor:
         """Of the next message."""
         self.place = piece.place
         """Where that begins, in bytes since the chain's beginning."""
+
+    is_loading: bool = False
+    """Whether what follows is being read from somewhere else."""
+    error: Exception | None = None
+    """Why it could not be read."""
+    on_read: Callable[[], None]
+    on_missing: Callable[[int, int], object]
 
     def read(self, max_messages: int, max_bytes: int) -> Batch | None:
         """The next messages: at most ``max_messages``, and at most ``max_bytes`` of them but always one.

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 
 from gstream.batch import Batch
-from gstream.counted import CountedBatch
+from gstream.counted import KINDS, CountedBatch
 
 __all__ = [
     "CHECKED_FROM",
@@ -38,13 +38,11 @@ __all__ = [
 
 RECORDS: Final = 2
 """The magic of Kafka's records."""
-LINES: Final = ord("p")
+LINES: Final = Batch.magic
 """The magic of packed lines: ``gstream.batch.Batch.data``."""
-COUNTED: Final = ord("P")
+COUNTED: Final = CountedBatch.magic
 """The magic of counted messages: ``gstream.counted.CountedBatch.data``."""
 
-_KINDS: Final[dict[int, type[Batch]]] = {LINES: Batch, COUNTED: CountedBatch}
-_MAGICS: Final = {kind: magic for magic, kind in _KINDS.items()}
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 _CHECKED: Final = Struct(">hiqqqhii")
@@ -153,7 +151,7 @@ class Frame:
         Raises ValueError for Kafka's records.
         """
         header = self.header
-        kind = _KINDS.get(header.magic)
+        kind = KINDS.get(header.magic)
         if kind is None:
             raise ValueError("Kafka's records are for those who know Kafka")
         batch = kind(header.base_offset, header.records, self.data, header.base_ms, partition)
@@ -171,7 +169,7 @@ class Frame:
 def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
     """A batch's header and data. All its messages must have been published at one time."""
     assert isinstance(batch.times, int), "a frame has one time"
-    magic = _MAGICS[type(batch)]
+    magic = batch.magic
     data = batch.data
     checked = _CHECKED.pack(magic, batch.count - 1, batch.times, batch.times, -1, -1, -1, batch.count)
     before = _BEFORE.pack(batch.offset, _MIN_LENGTH + len(data), _LEADER_EPOCH, magic, crc32c(data, crc32c(checked)))
@@ -194,7 +192,7 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
     if header is None:
         raise FrameError(f"cut off: {len(buffer) - start} bytes are no header")
     base_offset, length, _, magic, _, attributes, last_delta, _, _, _, _, _, records = header
-    if magic in _KINDS:
+    if magic in KINDS:
         sound = attributes == magic and last_delta == records - 1 >= 0
     elif magic == RECORDS:
         sound = not attributes & ~_RECORDS_ATTRIBUTES and 0 < records <= last_delta + 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from gstream.batch import Batch
 from gstream.storage.budget import Budget
@@ -32,6 +33,11 @@ class Memory(Budget):
 
     name = "memory"
     promise = "messages are lost when the server stops"
+    keeps = False
+    state = None
+    """Nothing is kept of groups."""
+    topic_names = ()
+    """Nothing is there when it is opened."""
     has_limits = False
     """Whether a topic can be given limits, by which messages go that were not taken."""
 
@@ -54,13 +60,25 @@ class Memory(Budget):
     def set_limits(self, topic: str, limit_bytes: int | None, limit_seconds: float | None) -> None:
         """What this topic may keep; None: what the server's settings say. Not asked for: this engine has no limits."""
 
-    def remove_topic(self, name: str, logs: Iterable[MemoryLog]) -> None:  # noqa: ARG002  # names are for files
+    def remove_topic(self, name: str, logs: Iterable[Any]) -> None:  # noqa: ARG002  # names are for files
         """Keep nothing of these logs, which are all of the topic; nobody reads or writes them any more."""
         for log in logs:
             self.used_bytes -= log.end_place - log.low_place
             self.stored_bytes -= log.kept_bytes
             self.reclaimable.pop(log, None)
             self._logs.remove(log)
+
+    def rows(self) -> Iterator[tuple[str, object]]:
+        """What there is to tell of it: names and values."""
+        yield "memory.used", self.used_bytes
+        yield "memory.held", self.held_bytes
+        yield "memory.retained", self.stored_bytes - self.used_bytes
+
+    def start(self) -> None:
+        """There is nothing to do."""
+
+    def close(self) -> None:
+        """There is nothing to do."""
 
     def make_room(self, size: int) -> None:
         """Drop what is only retained until so many bytes fit in, as far as that is possible."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 import threading
 from dataclasses import asdict
@@ -84,6 +85,59 @@ def test_a_bar_is_left_out_where_its_peer_took_no_part(results, module):
     assert verdict.reached
 
 
+def test_a_peer_is_missed_where_something_is_held_to_it(results, module):
+    results.add(1, "disk-single-64", "gstream", {"publish_rate": 100})
+    assert module("bars").absent_peers(results) == ["redis"]
+    results.add(1, "disk-pipelined-always", "gstream", {"publish_rate": 100})
+    assert module("bars").absent_peers(results) == ["redis", "beanstalkd"]
+    results.add(1, "disk-single-64", "redis", {"publish_rate": 100})
+    assert module("bars").absent_peers(results) == ["beanstalkd"]
+
+
+COLD = {"cached_rate": 1_600_000, "cached_share": 0.2, "dropped_rate": 900_000, "dropped_share": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("figures", "reached"),
+    [
+        ({}, [True, True]),
+        ({"cached_rate": 1_400_000}, [False, True]),
+        ({"dropped_share": 0.4}, [True, False]),
+    ],
+)
+def test_a_bar_may_be_reached_in_another_way(results, module, figures, reached):
+    results.add(1, "disk-cold", "gstream", COLD | figures)
+    verdicts = module("bars").judge(results)
+    assert [verdict.reached for verdict in verdicts] == reached
+    assert {verdict.promise.bar() for verdict in verdicts} == {"≥ 1,500,000 messages/s, or ≥ 50 % of `cat`"}
+
+
+def test_a_bar_that_failed_is_not_reached_in_another_way(results, module):
+    results.add(1, "disk-cold", "gstream", COLD)
+    results.fail(2, "disk-cold", "gstream", "no answer")
+    assert [verdict.reached for verdict in module("bars").judge(results)] == [False, False]
+
+
+def test_a_bar_that_has_two_ways_shows_both(results, module):
+    results.add(1, "disk-cold", "gstream", COLD)
+    results.add(2, "disk-cold", "gstream", COLD | {"cached_rate": 1_700_000})
+    (table,) = (each for each in module("tables").list_tables(results) if each.name == "bars")
+    cached, dropped = (row[2] for row in table.rows)
+    assert cached.text == "1,650,000 messages/s; 20.0 % of `cat`"
+    assert cached.spread == "1,600,000 .. 1,700,000"
+    assert dropped.text == "900,000 messages/s; 60.0 % of `cat`"
+
+
+def test_on_disk_it_is_compared_with_what_syncs_the_same(results, module):
+    for scenario, ours in (("pipelined-second", 3.9), ("pipelined-always", 4), ("single-64", 1)):
+        results.add(1, f"disk-{scenario}", "gstream", {"publish_rate": ours * 1000})
+        results.add(1, f"disk-{scenario}", "redis", {"publish_rate": 1000})
+    assert [verdict.reached for verdict in module("bars").judge(results)] == [False, True, True]
+    results.add(1, "disk-pipelined-always", "beanstalkd", {"publish_rate": 401})
+    peers = {verdict.promise.peer: verdict.reached for verdict in module("bars").judge(results)}
+    assert peers == {"redis": True, "beanstalkd": False}
+
+
 def test_each_bar_belongs_to_a_scenario(module):
     promised = {promise.scenario for promise in module("bars").list_promises(1, 1)}
     assert promised <= {scenario.name for scenario in module("scenarios").list_scenarios()}
@@ -94,6 +148,7 @@ def test_each_table_has_its_words(results, module):
         for promise in module("bars").list_promises(1, 1):
             results.add(1, promise.scenario, server, {promise.figure: promise.limit, "publish_p50_us": 1})
         results.add(1, "counted", server, {"publish_rate": 1})
+        results.add(1, "disk-restart", server, {"restart_ms": 1})
     names = [table.name for table in module("tables").list_tables(results)]
     assert sorted(names) == sorted(module("words").NOTES)
     for name in names:
@@ -107,6 +162,9 @@ def test_each_table_has_its_words(results, module):
         ("lease-100", {"gstream", "beanstalkd"}),
         ("lease-1", {"gstream", "redis", "beanstalkd"}),
         ("pipelined-1000", {"gstream", "redis", "beanstalkd", "floor"}),
+        ("disk-single-64", {"gstream", "redis", "beanstalkd"}),
+        ("disk-restart", {"gstream", "redis"}),
+        ("disk-cold", {"gstream"}),
     ],
 )
 def test_a_scenario_is_run_by_those_who_can(module, scenario, able):
@@ -126,6 +184,70 @@ def test_three_digits_count(module, value, text):
 @pytest.mark.parametrize(("value", "text"), [(81.92, "81.9 µs"), (48_500, "48.5 ms"), (4_420_000, "4.42 s")])
 def test_a_duration_has_the_unit_that_reads_best(module, value, text):
     assert module("tables").duration(value) == text
+
+
+@pytest.fixture
+def peers(module, monkeypatch):
+    """All servers, as though they were installed."""
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    return module("servers").find_servers("gstream serve", Path("/bin/floor"))
+
+
+@pytest.mark.parametrize(
+    ("name", "sync", "options"),
+    [
+        ("gstream", "ALWAYS", "--data-dir /a b --sync always"),
+        ("gstream", "SECOND", "--data-dir /a b --sync 1"),
+        ("gstream", "NEVER", "--data-dir /a b --sync never"),
+        ("redis", "SECOND", "--dir /a b --appendonly yes --auto-aof-rewrite-percentage 0 --appendfsync everysec"),
+        ("beanstalkd", "ALWAYS", "-b /a b -f0"),
+        ("beanstalkd", "SECOND", "-b /a b -f1000"),
+    ],
+)
+def test_each_server_is_told_where_its_files_are_and_when_to_sync(module, peers, name, sync, options):
+    words = peers[name].on_disk(Path("/a b"), module("servers").Sync[sync])
+    assert " ".join(words) == options
+    assert "/a b" in words
+
+
+def test_what_a_directory_takes_is_all_that_its_files_take(module, tmp_path):
+    (tmp_path / "topics").mkdir()
+    for name in ("meta.db", "topics/log"):
+        (tmp_path / name).write_bytes(b"x" * 100_000)
+    space = module("disk").space_of(tmp_path)
+    assert space == sum((tmp_path / name).stat().st_blocks for name in ("meta.db", "topics/log")) * 512
+
+
+def test_files_that_are_dropped_from_memory_are_as_they_were(module, tmp_path):
+    paths = [tmp_path / "1", tmp_path / "2"]
+    for path in paths:
+        path.write_bytes(b"x" * 100_000)
+    module("disk").drop_from_memory(paths)
+    assert [path.read_bytes() for path in paths] == [b"x" * 100_000] * 2
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    """A table of mounts, of which the last one is where this test's files lie."""
+    device = tmp_path.stat().st_dev
+    where = f"{os.major(device)}:{os.minor(device)}"
+
+    def write(kind):
+        other = "21 1 0:99999 / /proc rw,nosuid shared:5 - proc proc rw"
+        ours = f"36 35 {where} / /a\\040b rw,noatime master:1 - {kind} /dev/disk rw"
+        (tmp_path / "mountinfo").write_text(f"{other}\n{ours}\n" if kind else f"{other}\n")
+        return tmp_path / "mountinfo"
+
+    return write
+
+
+@pytest.mark.parametrize(("kind", "found"), [("ext4", "ext4"), ("tmpfs", "tmpfs"), ("", "unknown")])
+def test_the_file_system_is_the_one_that_the_directory_is_on(module, tmp_path, mounts, kind, found):
+    assert module("machine").file_system_of(tmp_path, mounts(kind)) == found
+
+
+def test_the_file_system_is_unknown_where_there_is_no_table(module, tmp_path):
+    assert module("machine").file_system_of(tmp_path, tmp_path / "mountinfo") == "unknown"
 
 
 class Scripted:

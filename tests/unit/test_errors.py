@@ -32,6 +32,7 @@ def test_codes_are_single_stable_words():
         "UnknownNameError": "name",
         "GoneError": "gone",
         "BusyError": "busy",
+        "DiskError": "disk",
         "DrainError": "drain",
         "InternalError": "internal",
     }

@@ -48,7 +48,7 @@ class Waiter:
 
     def __init__(self, group, seconds=None):
         self.mailbox = Mailbox()
-        self.greenlet = gevent.spawn(group.wait, self.mailbox, seconds)
+        self.greenlet = gevent.spawn(self.mailbox.wait, group, seconds)
         gevent.idle()
 
     @property
@@ -141,9 +141,9 @@ def test_what_is_given_back_counts_against_the_budget(log, group):
 
 def test_a_message_that_is_there_is_not_waited_for(log, group):
     publish(log, group, b"a", b"b")
-    assert group.wait(Mailbox(), None).bodies()[0] == b"a"
-    assert group.wait(Mailbox(), 0).bodies()[0] == b"b"
-    assert group.wait(Mailbox(), 0) is None
+    assert Mailbox().wait(group, None).bodies()[0] == b"a"
+    assert Mailbox().wait(group, 0).bodies()[0] == b"b"
+    assert Mailbox().wait(group, 0) is None
     assert not group.waiting
 
 

@@ -241,7 +241,7 @@ def test_a_removed_group_takes_nothing_back(grounds):
     group.close()
     group.give_back(batch)
     assert (group.take(1, 0), group.backlog, group.peek(5, 100)) == (None, 0, [])
-    assert group.wait(Mailbox(), None) is None
+    assert Mailbox().wait(group, None) is None
     assert grounds.memory.held_bytes == 0
 
 

@@ -171,7 +171,7 @@ def test_what_arrived_and_what_goes_back_is_everything_once(bodies, counts, eol,
 
 
 def memory_of(group):
-    return group._memory
+    return group._budget
 
 
 def test_what_goes_back_was_neither_taken_nor_acknowledged():

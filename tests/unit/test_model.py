@@ -23,6 +23,7 @@ from gstream.batch import PARTITION_SHIFT, pack
 from gstream.broker import Broker
 from gstream.consumer import Consumer
 from gstream.counted import CountedBatch, pack_counted
+from gstream.delays import DELAYED_BYTES
 from gstream.errors import BusyError, FullError
 from gstream.inflight import Delivery, InFlight
 from gstream.mailbox import Mailbox
@@ -30,7 +31,7 @@ from gstream.murmur import murmur2
 from gstream.recent import ID_BYTES, RECENT_SECONDS
 from gstream.storage.chain import SMALL_BATCH_BYTES
 from gstream.storage.memory import Memory
-from gstream.topic import DELAYED_BYTES, TopicSettings
+from gstream.topic import TopicSettings
 
 LEASE_SECONDS = 10.25
 MAX_ATTEMPTS = 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from gstream.agenda import Agenda
 from gstream.batch import pack
 from gstream.share import HALVED_MESSAGES, Share
 from gstream.storage.memory import Memory
@@ -19,7 +20,7 @@ def log(memory):
 
 @pytest.fixture
 def share(log):
-    return Share(log)
+    return Share(log, Agenda(), lambda: None)
 
 
 def fill(log, *bodies):
@@ -116,7 +117,7 @@ def test_nothing_is_kept_of_what_is_forgotten(log, share, memory):
 
 
 def test_a_closed_share_keeps_nothing(log, share, memory):
-    other = Share(log)
+    other = Share(log, Agenda(), lambda: None)
     fill(log, b"a", b"b", b"c")
     other.take(3, 100)
     share.give_back(share.take(1, 0))

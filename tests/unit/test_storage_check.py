@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import struct
 
 import pytest
 from crc32c import crc32c
@@ -9,12 +8,14 @@ from crc32c import crc32c
 from gstream.batch import Batch, pack
 from gstream.counted import CountedBatch, pack_counted
 from gstream.errors import StorageError, VersionError
-from gstream.storage.check import Dumped, dump, verify
+from gstream.storage import check
+from gstream.storage.check import Dumped, Totals, dump, verify
 from gstream.storage.directory import Directory
 from gstream.storage.files import Files
 from gstream.storage.finding import Kind
 from gstream.storage.frame import encode_frame
 from gstream.storage.log import LogSettings
+from gstream.storage.scan import WINDOW_BYTES
 
 SIZE = 70
 """Of a frame of one message, ``message``."""
@@ -143,6 +144,131 @@ def test_a_segment_that_is_dropped_meanwhile(data, news, files):
     assert rest == [*range(1, 10), *range(20, 25)]
 
 
+def test_one_topic_of_a_directory(data, files):
+    assert len(list(dump(str(data), files=files, topic="orders"))) == 2
+    (data / "notes").touch()
+    totals = Totals()
+    assert list(verify(str(data), files=files, topic="orders", totals=totals)) == []
+    assert (totals.batches, totals.messages) == (2, 2)
+
+
+def test_all_that_was_read_is_counted(data, files):
+    totals = Totals()
+    assert list(verify(str(data), files=files, totals=totals)) == []
+    there = [*data.rglob("*.log"), *data.rglob("*.index")]
+    assert (totals.files, totals.bytes) == (10, sum(path.stat().st_size for path in there))
+    assert (totals.batches, totals.messages) == (27, 27)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 9, 10, 13, 19, 20, 24, 25, 1 << 40])
+@pytest.mark.parametrize("index", ["there", "missing", "broken", "wrong"])
+def test_from_an_offset_on(data, news, files, offset, index):
+    for base in (0, 10, 20):
+        if index == "missing":
+            index_of(news, base).unlink()
+        elif index == "broken":
+            change(index_of(news, base), 60, b"\xff")
+        elif index == "wrong":  # as if all frames began elsewhere
+            content = bytearray(index_of(news, base).read_bytes())
+            for entry in range(48, len(content), 16):
+                content[entry + 7] ^= 1
+            content[4:8] = crc32c(content[8:]).to_bytes(4, "big")
+            index_of(news, base).write_bytes(content)
+    found = dump(str(news), files=files, from_offset=offset)
+    assert [each.frame.offset for each in found] == list(range(offset, 25))
+
+
+def test_the_index_saves_reading(data, news):
+    class CountingFiles(ReadingFiles):
+        read_bytes = 0
+
+        def read(self, fd, size, position):
+            found = super().read(fd, size, position)
+            self.read_bytes += len(found)
+            return found
+
+    files = CountingFiles()
+    assert [each.frame.offset for each in dump(str(news), files=files, from_offset=19)] == list(range(19, 25))
+    assert files.read_bytes < (1 + 5) * SIZE + index_of(news, 10).stat().st_size + 1
+
+
+def test_a_batch_that_holds_the_offset_is_there_as_a_whole(data, news, files):
+    with open(log_of(news, 20), "ab") as file:
+        file.write(b"".join(encode_frame(Batch(25, 3, pack(b"a", b"b", b"c"), 2000))))
+    (found,) = dump(str(news), files=files, from_offset=26)
+    assert (found.frame.offset, found.frame.next_offset) == (25, 28)
+
+
+def test_a_segment_that_is_dropped_while_it_is_verified(data, news):
+    class DroppingFiles(ReadingFiles):
+        """Drops a segment, the index first as a log does, when something was read."""
+
+        def read(self, fd, size, position):
+            found = super().read(fd, size, position)
+            if size > 48 + 16 * 4:
+                index_of(news, 10).unlink(missing_ok=True)
+                log_of(news, 10).unlink(missing_ok=True)
+            return found
+
+    change(log_of(news, 10), 5 * SIZE - 2, b"X")
+    assert list(verify(str(log_of(news, 10)), files=DroppingFiles())) == []
+
+
+def test_an_index_that_is_just_being_written(data, news):
+    class LateFiles(ReadingFiles):
+        """The index of the second segment is there when somebody looks again."""
+
+        looked = 0
+
+        def open(self, path, flags=os.O_RDONLY):
+            if path == str(index_of(news, 10)):
+                self.looked += 1
+                if self.looked == 1:
+                    raise FileNotFoundError
+            return super().open(path, flags)
+
+    assert list(verify(str(data), files=LateFiles())) == []
+
+
+def test_a_topic_that_is_removed_meanwhile(data, news):
+    class RemovingFiles(ReadingFiles):
+        def names(self, path):
+            if path == str(news.parent):
+                raise FileNotFoundError
+            return super().names(path)
+
+    assert len(list(dump(str(data), files=RemovingFiles()))) == 2
+    assert list(verify(str(data), files=RemovingFiles())) == []
+
+
+def test_a_large_segment_tells_on_the_way(data, news, files, monkeypatch):
+    monkeypatch.setattr(check, "PROGRESS_BYTES", 3 * SIZE)
+    told = []
+    list(verify(str(log_of(news, 0)), lambda done, total: told.append((done // SIZE, total // SIZE)), files))
+    assert told == [(3, 10), (6, 10), (9, 10), (10, 10)]
+
+
+def test_a_length_that_is_wrong_makes_nobody_read_that_much(data, news):
+    class SparingFiles(ReadingFiles):
+        def read(self, fd, size, position):
+            assert size <= 2 * WINDOW_BYTES
+            return super().read(fd, size, position)
+
+    os.truncate(log_of(news, 20), 200 << 20)  # zeros
+    change(log_of(news, 20), 4 * SIZE + 8, (150 << 20).to_bytes(4, "big"))
+    (found,) = verify(str(log_of(news, 20)), files=SparingFiles())
+    assert (found.kind, found.text, found.offset) == (Kind.TORN, "the checksum is wrong", 24)
+
+
+def test_a_large_batch_is_read(data, news, files, monkeypatch):
+    monkeypatch.setattr(check, "LARGE_BYTES", SIZE)
+    body = b"x" * 1000
+    with open(log_of(news, 20), "ab") as file:
+        file.write(b"".join(encode_frame(Batch(25, 1, pack(body), 2000))))
+    assert list(verify(str(log_of(news, 20)), files=files)) == []
+    assert list(dump(str(log_of(news, 20)), files=files))[-1].frame.batch().bodies() == [body]
+
+
 # --- what is wrong
 
 
@@ -154,6 +280,12 @@ def test_damage_is_found(data, news, files):
     dumped = list(dump(str(data), files=files))
     assert len(dumped) == 27
     assert dumped[14] == found
+
+
+@pytest.mark.parametrize("at", range(10))
+def test_damage_does_not_make_the_index_wrong(data, news, files, at):
+    change(log_of(news, 10), (at + 1) * SIZE - 2, b"X")
+    assert kinds(verify(str(data), files=files)) == [Kind.DAMAGED]
 
 
 def test_a_torn_tail_is_no_damage(data, news, files):
@@ -216,23 +348,9 @@ def test_an_index_that_leads_astray(data, news, files):
     assert (found.kind, found.text) == (Kind.INDEX, "it leads to where no frame begins")
 
 
-WRONG = {
-    "more lines": Batch(25, 1, b"pa\npb\n", 2000),
-    "fewer lines": Batch(25, 2, b"pa\n", 2000),
-    "no p": Batch(25, 1, b"a\n", 2000),
-    "no LF": Batch(25, 1, b"pa\nb", 2000),
-    "too long": CountedBatch(25, 1, pack_counted(b"a") + b"x", 2000),
-    "too short": CountedBatch(25, 1, pack_counted(b"abc")[:-1], 2000),
-    "no sizes": CountedBatch(25, 1, b"x", 2000),
-    "no header": CountedBatch(25, 1, struct.pack(">IhI", 0, -1, 3) + b"\0\0\0", 2000),
-    "no UTF-8": CountedBatch(25, 1, pack_counted(b"", None, [("h", b"")]).replace(b"h", b"\xff"), 2000),
-}
-
-
-@pytest.mark.parametrize("batch", WRONG.values(), ids=WRONG)
-def test_messages_that_were_wrong_when_they_were_written(data, news, files, batch):
+def test_messages_that_were_wrong_when_they_were_written(data, news, files):
     with open(log_of(news, 20), "ab") as file:
-        file.write(b"".join(encode_frame(batch)))
+        file.write(b"".join(encode_frame(Batch(25, 2, b"pa\n", 2000))))
     (found,) = verify(str(data), files=files)
     assert (found.kind, found.text, found.offset) == (Kind.DAMAGED, "its messages do not fill it", 25)
 
@@ -256,14 +374,27 @@ def test_strangers_are_named(data, news, files):
 
 @pytest.mark.parametrize("look", [dump, verify])
 def test_what_cannot_be_read_is_said(data, news, files, look):
-    with pytest.raises(StorageError, match="neither a directory nor a segment"):
+    with pytest.raises(StorageError, match=r"none: No such file or directory"):
         list(look(str(data / "none"), files=files))
-    with pytest.raises(StorageError, match="neither a directory nor a segment"):
+    with pytest.raises(StorageError, match="neither a directory nor a segment, whose name is 20 digits"):
         list(look(str(index_of(news, 0)), files=files))
-    with pytest.raises(StorageError, match="no such file"):
-        list(look(str(log_of(news, 5)), files=files))
     with pytest.raises(StorageError, match="No such file or directory"):
-        list(look(str(data / "none" / log_of(news, 5).name), files=files))
+        list(look(str(log_of(news, 5)), files=files))
+    with pytest.raises(StorageError, match="holds no messages; expected a data directory"):
+        list(look(str(data.parent), files=files))
+
+
+@pytest.mark.parametrize("look", [dump, verify])
+def test_a_topic_that_is_not_there(data, news, files, look):
+    with pytest.raises(StorageError, match=r"no such topic: olds \(there are: news, orders\)"):
+        list(look(str(data), files=files, topic="olds"))
+    for number in range(20):
+        (data / "topics" / f"a{number:02}").mkdir()
+    with pytest.raises(StorageError, match=r"there are: a00, .*, a09, \.\.\."):
+        list(look(str(data), files=files, topic="olds"))
+    for target in (news, news.parent, log_of(news, 0)):
+        with pytest.raises(StorageError, match="no topics to choose from"):
+            list(look(str(target), files=files, topic="news"))
 
 
 def test_another_version_is_refused(data, files):

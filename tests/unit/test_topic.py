@@ -7,10 +7,10 @@ import pytest
 from gstream.batch import PARTITION_SHIFT, pack
 from gstream.consumer import Consumer
 from gstream.counted import pack_counted
+from gstream.delays import DELAYED_BYTES
 from gstream.errors import BusyError, FullError, UnknownNameError
 from gstream.mailbox import Mailbox
 from gstream.recent import ID_BYTES, RECENT_SECONDS
-from gstream.topic import DELAYED_BYTES
 
 
 @pytest.fixture

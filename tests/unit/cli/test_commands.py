@@ -29,7 +29,7 @@ def test_help_of_every_command_has_examples(run, arguments, flag):
 
 
 def test_the_commands(run):
-    expected = "bench completion consume groups peek ping publish seek serve stats top topics"
+    expected = "bench completion consume groups log peek ping publish seek serve stats top topics"
     assert sorted(cli.commands) == expected.split()
     for name in cli.commands:
         assert re.search(rf"^  {name} +\w+", run("--help")[0], re.MULTILINE)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import click
 import pytest
 
 from gstream.cli import cli
@@ -16,13 +18,21 @@ def test_the_document_is_up_to_date():
     assert DOCUMENT.read_text(encoding="utf-8") == manual(), "python -m gstream.cli.manual > docs/cli.md"
 
 
-SUB_COMMANDS = {f"topics {name}": command for name, command in cli.commands["topics"].commands.items()}
-COMMANDS = {**cli.commands, **SUB_COMMANDS}
+def commands_of(group, *names):
+    """Each command by its names, and those that it has."""
+    for name, command in group.commands.items():
+        yield " ".join([*names, name]), command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, *names, name)
+
+
+COMMANDS = dict(commands_of(cli))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_in_it(name):
-    section = manual().partition(f"## gstream {name}\n")[2].partition("\n## ")[0]
+    title = f"\n{'#' * len(['#', *name.split()])} gstream {name}\n"
+    section = re.split(r"\n#+ gstream ", manual().partition(title)[2])[0]
     assert "Examples:\n\n```text\ngstream" in section.replace('eval "$(gstream', "gstream").replace("echo hello | ", "")
     for option in COMMANDS[name].params:
         assert max(option.opts, key=len) in section or option.metavar in section

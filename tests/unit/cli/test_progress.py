@@ -56,3 +56,23 @@ def test_there_is_none_where_it_is_not_wanted_or_no_terminal(monkeypatch, clock,
 def test_what_is_typed(monkeypatch, files, terminal, typed):
     monkeypatch.setattr(sys, "stdin", Terminal() if terminal else io.StringIO())
     assert is_typed(files) is typed
+
+
+def test_it_makes_room_and_comes_back(monkeypatch, clock):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.Progress(None) as bar:
+        bar.total = 10
+        bar.hide()  # before it was ever shown
+        clock[0] += 1.0
+        bar.advance(1, "1 byte")
+        bar.hide()
+        shown = terminal.getvalue()
+        assert shown.endswith("\x1b[2K")
+        bar.advance(1, "2 bytes")
+        assert terminal.getvalue() == shown
+        clock[0] += 1.0
+        bar.advance(1, "3 bytes")
+    assert "3 bytes" in terminal.getvalue()
+    assert "2 bytes" not in terminal.getvalue()

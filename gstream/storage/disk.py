@@ -1,0 +1,352 @@
+"""The disk engine: logs in files, and what their groups have done in ``meta.db``.
+
+It owns the directory, the threadpool's work, the memory in which the newest messages stay, and what is read ahead.
+``ok`` means that a message is on disk (``--sync always``), or that the system has it and will write it.
+
+Starting blocks; afterwards files are only touched in the hub's threadpool.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gevent
+from gevent import get_hub
+
+from gstream.agenda import Agenda
+from gstream.config import show_sync
+from gstream.errors import StorageError
+from gstream.progress import Progress
+from gstream.storage.budget import Budget
+from gstream.storage.changes import DelayedMessage, KeptMessage, Saved
+from gstream.storage.directory import Directory
+from gstream.storage.disklog import DiskLog
+from gstream.storage.finding import Finding, Kind
+from gstream.storage.log import Log
+from gstream.storage.meta import Meta
+from gstream.storage.reading import Reading
+from gstream.storage.retention import PER_LIMIT, Limits, Retention
+from gstream.storage.state import State
+
+__all__ = ["Disk", "DiskSettings", "SavedTopic"]
+
+log = logging.getLogger(__name__)
+
+META = "meta.db"
+Key = tuple[str, str, int]
+"""Topic, group, partition."""
+
+CACHE_SHARE = 8
+MOST_CACHE_BYTES = 64 << 20
+"""An eighth of --max-memory, but no more than this, holds the newest messages; as much what is read for those who lie
+behind. The system keeps files in memory, too, so more would gain little."""
+
+SMALLEST_SEGMENT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class DiskSettings:
+    """How the engine keeps messages.
+
+    sync_seconds: 0: each message is on disk before it is answered; inf: when the system likes.
+    retain_bytes: how much of what all groups have done each log keeps.
+    limit_bytes, limit_seconds: what a topic may keep, taken or not; 0: no limit.
+    segment_bytes, segment_seconds: see LogSettings.
+    """
+
+    sync_seconds: float = 0.0
+    retain_bytes: int = 0
+    limit_bytes: int = 0
+    limit_seconds: float = 0.0
+    segment_bytes: int = 64 << 20
+    segment_seconds: float = 604_800.0
+
+
+@dataclass(slots=True)
+class SavedTopic:
+    """What was kept of a topic, but for what its groups have done: see Changes."""
+
+    groups: list[str] = field(default_factory=list)
+    delayed: dict[int, DelayedMessage] = field(default_factory=dict)
+    recent: dict[bytes, tuple[int | None, int]] = field(default_factory=dict)
+
+
+class Disk(Budget):
+    """All logs of a server, in one directory.
+
+    max_bytes: how much of messages may be in memory.
+    clock: seconds since 1970.
+
+    Raises StorageError.
+    """
+
+    name = "disk"
+    keeps = True
+
+    def __init__(
+        self,
+        path: str,
+        max_bytes: int,
+        agenda: Agenda,
+        settings: DiskSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(max_bytes)
+        self.settings = settings or DiskSettings()
+        self.path = path
+        self.clock = clock
+        self.retain_bytes = self.settings.retain_bytes
+        self.syncs_always = self.settings.sync_seconds == 0
+        self.pool = get_hub().threadpool
+        self.cached_bytes = 0
+        """Of the newest messages of all logs, in memory."""
+        self._cache_bytes = min(max_bytes // CACHE_SHARE, MOST_CACHE_BYTES)
+        self._agenda = agenda
+        self.reading = Reading(self.pool, agenda, self._cache_bytes)
+        self.lost_count = 0
+        """How many messages went by a limit before they were taken."""
+        self.torn_bytes = 0
+        """Cut off when the logs were opened."""
+        self.logs: dict[DiskLog, None] = {}
+        self._cached: OrderedDict[DiskLog, None] = OrderedDict()
+        self._due: list[DiskLog] = []
+        self._unsynced: dict[DiskLog, None] = {}
+        self._retention = Retention(self)
+        self._syncer: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_syncing)
+        self._opened: dict[tuple[str, int], Log] = {}
+        self._limits: dict[str, tuple[int | None, float | None]] = {}
+        self.directory = Directory(path, self._report)
+        try:
+            self.state = State(Meta(f"{path}/{META}", sync=self.syncs_always), self.pool)
+            self._take(self.state.meta.load())
+            self._open_logs()
+        except BaseException:
+            self.directory.close()
+            raise
+
+    @property
+    def promise(self) -> str:
+        """What it means that a message is stored."""
+        seconds = self.settings.sync_seconds
+        if seconds == 0:
+            return f"messages are on disk, in {self.path}, before they are answered"
+        when = "when the system likes" if math.isinf(seconds) else f"every {seconds:g} s"
+        return f"messages are written to {self.path}, and synced {when}: a loss of power may cost the last ones"
+
+    def _take(self, saved: Saved) -> None:
+        self._saved = saved
+        self._saved_chunks: dict[Key, dict[int, bytes]] = {}
+        for (topic, group, partition, number), states in saved.chunks.items():
+            self._saved_chunks.setdefault((topic, group, partition), {})[number] = states
+        self._saved_kept: dict[Key, dict[int, KeptMessage]] = {}
+        for (topic, group, partition, offset), message in saved.kept.items():
+            self._saved_kept.setdefault((topic, group, partition), {})[offset] = message
+        self._saved_topics: dict[str, SavedTopic] = {name: SavedTopic() for name in saved.topics}
+        for topic, group in saved.groups:
+            self._saved_topics[topic].groups.append(group)
+        for (topic, id), answer in saved.recent.items():
+            self._saved_topics[topic].recent[id] = answer
+        for (topic, number), delayed in saved.delayed.items():
+            self._saved_topics[topic].delayed[number] = delayed
+        self._limits = {name: (row.retain_bytes, row.retain_seconds) for name, row in saved.topics.items()}
+
+    def _open_logs(self) -> None:
+        began = time.monotonic()
+        places = [(name, number) for name, numbers in self.directory.topics().items() for number in numbers]
+        for place, found in zip(places, self.pool.map(self._open_log, places), strict=True):
+            if isinstance(found, StorageError):
+                raise found
+            self._opened[place] = found
+        if places:
+            size = sum([each.size for each in self._opened.values()])
+            seconds = round(time.monotonic() - began, 3)
+            facts = {"logs": len(places), "bytes": size, "torn_bytes": self.torn_bytes, "seconds": seconds}
+            log.info("opened", extra=facts)
+
+    def _open_log(self, place: tuple[str, int]) -> Log | StorageError:
+        """In the threadpool."""
+        try:
+            return self.directory.open_log(*place)
+        except StorageError as error:
+            return error
+
+    def _report(self, finding: Finding) -> None:
+        """From any thread."""
+        if finding.kind is Kind.TORN:
+            self.torn_bytes += finding.size
+        log.log(logging.INFO if finding.kind is Kind.INDEX else logging.WARNING, "%s", finding)
+
+    def start(self) -> None:
+        """From here on, write and look after what is there."""
+        self.state.start()
+        self._retention.start()
+        self._syncer.start()
+
+    # --- what topics ask for
+
+    @property
+    def topic_names(self) -> list[str]:
+        """The topics that were there when it was opened."""
+        return sorted({name for name, _ in self._opened} | set(self._saved.topics))
+
+    def partition_count(self, topic: str) -> int:
+        """How many partitions a topic had when the engine was opened; 0 if it was not there."""
+        numbers = [number for name, number in self._opened if name == topic]
+        row = self._saved.topics.get(topic)
+        return max(row.partitions if row is not None else 0, max(numbers, default=-1) + 1)
+
+    def open_log(self, topic: str = "", partition: int = 0) -> DiskLog:
+        """The log of a partition. Its files are made when something is written."""
+        each = DiskLog(self, topic, partition, self._opened.pop((topic, partition), None))
+        self.logs[each] = None
+        self.set_up(each)
+        return each
+
+    def progress(self, each: DiskLog, group: str) -> Progress:
+        """What a group has done there: nothing, if it is new."""
+        key = (each.topic, group, each.partition)
+        progress = Progress(key, self.state.note)
+        low = self._saved.lows.pop(key, None)
+        if low is None:
+            progress.lose(each.oldest_offset)
+        else:
+            chunks, kept = self._saved_chunks.pop(key, {}), self._saved_kept.pop(key, {})
+            progress.restore(low, chunks, kept, each.oldest_offset, each.end_offset)
+        return progress
+
+    def own_limits(self, topic: str) -> tuple[int | None, float | None]:
+        """What this topic may keep, in bytes and seconds; None: what the server's settings say."""
+        return self._limits.get(topic, (None, None))
+
+    def take_saved(self, topic: str) -> SavedTopic:
+        """What else was kept of a topic; once."""
+        return self._saved_topics.pop(topic, None) or SavedTopic()
+
+    def set_limits(self, topic: str, limit_bytes: int | None, limit_seconds: float | None) -> None:
+        """What this topic may keep; None: what the server's settings say."""
+        self._limits[topic] = (limit_bytes, limit_seconds)
+        for each in self.logs:
+            if each.topic == topic:
+                self.set_up(each)
+
+    def limits_of(self, topic: str) -> Limits:
+        """What the log of a partition of this topic may keep."""
+        size, seconds = self.own_limits(topic)
+        return (
+            self.settings.limit_bytes if size is None else size,
+            self.settings.limit_seconds if seconds is None else seconds,
+        )
+
+    def set_up(self, each: DiskLog) -> None:
+        """Let a log have segments so small that its topic's limits can be kept."""
+        if each.opened is not None:
+            seconds = self.limits_of(each.topic)[1] / PER_LIMIT or self.settings.segment_seconds
+            each.opened.settings = replace(
+                each.opened.settings,
+                segment_bytes=self._segment_bytes(each.topic),
+                segment_ms=max(1, int(min(seconds, self.settings.segment_seconds) * 1000)),
+            )
+
+    def _segment_bytes(self, topic: str) -> int:
+        limit = self.limits_of(topic)[0] // PER_LIMIT
+        wanted = self.settings.segment_bytes
+        return min(wanted, max(limit, SMALLEST_SEGMENT_BYTES)) if limit else wanted
+
+    # --- what logs ask for
+
+    def write_soon(self, each: DiskLog) -> None:
+        """Have it write what waits at the end of this turn."""
+        if not self._due:
+            get_hub().loop.run_callback(self._write_due)
+        self._due.append(each)
+
+    def _write_due(self) -> None:
+        due, self._due = self._due, []
+        for each in due:
+            each.write()
+
+    def written(self, each: DiskLog) -> None:
+        """It has written something, which is not synced yet."""
+        self._unsynced[each] = None
+
+    def cached(self, each: DiskLog) -> None:
+        """It has more in memory: drop the oldest of what is in memory, if that is too much."""
+        self._cached[each] = None
+        self._cached.move_to_end(each)
+        while self.cached_bytes > self._cache_bytes:
+            oldest = next(iter(self._cached))
+            if oldest.drop_oldest():
+                del self._cached[oldest]
+
+    def make_room(self, size: int) -> None:
+        """Messages in logs do not count: there is nothing to give up."""
+
+    def again_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call ``action()`` in the hub after so long."""
+        self._agenda.at(self._agenda.clock() + seconds, lambda: (action(), None)[1])
+
+    def _keep_syncing(self) -> None:
+        seconds = self.settings.sync_seconds
+        if seconds == 0 or math.isinf(seconds):
+            return
+        while True:
+            gevent.sleep(seconds)
+            unsynced, self._unsynced = self._unsynced, {}
+            for each in unsynced:
+                error = self.pool.apply(_sync, (each.files,))
+                if error is not None:
+                    each.fail(error)
+
+    def rows(self) -> Iterator[tuple[str, object]]:
+        """What there is to tell of it: names and values."""
+        yield "sync", show_sync(self.settings.sync_seconds)
+        yield "memory.used", self.cached_bytes + self.reading.used_bytes
+        yield "memory.held", self.held_bytes
+        yield "disk.bytes", sum([each.kept_bytes for each in self.logs])
+        yield "disk.state", self.state.meta.size
+        yield "disk.torn", self.torn_bytes
+        yield "disk.lost", self.lost_count
+
+    # --- the end
+
+    def flush(self) -> None:
+        """Return when everything that was appended is stored, or has failed. Blocks this greenlet."""
+        for each in list(self.logs):
+            each.wait_until_idle()
+
+    def close(self) -> None:
+        """Store what has changed, and let others have the directory. Blocks this greenlet."""
+        self._retention.stop()
+        self._syncer.kill()
+        self.flush()
+        self.state.close()
+        for each in self.logs:
+            if each.opened is not None:
+                error: Any = self.pool.apply(_close, (each.opened,))
+                if error is not None:
+                    log.error("cannot close a log: %s", error, extra={"topic": each.topic})
+        self.pool.apply(self.directory.close)
+
+
+def _sync(files: Log) -> StorageError | None:
+    """In the threadpool."""
+    try:
+        files.sync()
+    except StorageError as error:
+        return error
+    return None
+
+
+def _close(files: Log) -> StorageError | None:
+    """In the threadpool."""
+    try:
+        files.close()
+    except StorageError as error:
+        return error
+    return None

@@ -1,0 +1,308 @@
+"""One partition's log of the disk engine: what is written to its files, and its newest messages in memory.
+
+Everything that is appended while a write is under way is written next, together: one write, and one sync if that is
+asked for. Messages can be read when they are stored, and not before; so what a consumer has seen is not lost.
+
+After a failed write nothing is appended on top of it: what waits fails, too, and the offsets are given out anew. After
+a failed sync nothing is taken until the log was reopened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gstream.batch import Batch
+from gstream.commit import Commit
+from gstream.errors import DiskError, DiskFullError, StorageError
+from gstream.storage.chain import Chain, Piece
+from gstream.storage.log import Log
+from gstream.storage.reading import DiskCursor
+from gstream.storage.retention import Reader
+
+if TYPE_CHECKING:
+    from gstream.storage.disk import Disk
+
+__all__ = ["DiskLog"]
+
+log = logging.getLogger(__name__)
+
+FRAME_BYTES = 128 * 1024
+"""Messages are put together into frames of about this size: what has to be read for one of them."""
+
+REOPEN_SECONDS = 1.0
+"""How often a log is tried that failed."""
+
+
+class DiskLog(Chain):
+    """An append-only sequence of messages with consecutive offsets.
+
+    files: its files; None as long as nothing was written.
+    on_stored: called with how many messages can be read that could not be before.
+    """
+
+    budget: Disk
+
+    def __init__(self, disk: Disk, topic: str, partition: int, files: Log | None) -> None:
+        super().__init__(disk, partition, files.end_offset if files else 0)
+        self.topic = topic
+        self.opened = files
+        self.readers: list[Reader] = []
+        """The groups' parts in it."""
+        self.not_before: Commit | None = None
+        """Nothing is written before this is done: files of a removed topic of the same name are in the way."""
+        self.next_offset = self.end_offset
+        """What the next message that is appended gets, if all before it can be stored."""
+        self.commit: Commit | None = None
+        """What the messages that were appended last belong to."""
+        self.on_stored: Callable[[int], object] = lambda _count: None
+        self._waiting: list[tuple[list[bytes], int, type[Batch]]] = []  # what is written next
+        self._waiting_bytes = 0
+        self._next = Commit()
+        self._writing: Commit | None = None
+        self._failure: StorageError | None = None
+        self._is_full = False  # as far as is known; told once
+        self.is_removed = False
+
+    @property
+    def files(self) -> Log:
+        """Its files; there must be some."""
+        assert self.opened is not None
+        return self.opened
+
+    @property
+    def oldest_offset(self) -> int:
+        """The offset of the oldest message that is kept; the end's if there is none."""
+        return self.opened.oldest_offset if self.opened is not None else self.end_offset
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of its files."""
+        return self.opened.size if self.opened is not None else 0
+
+    # --- writing
+
+    def append(self, data: bytes, count: int, kind: type[Batch] = Batch, *, always: bool = False) -> int:  # noqa: ARG002
+        """Store messages, given as a batch of that kind keeps them; ``commit`` says when they are, and whether.
+
+        Returns how many that will be: all.
+        """
+        if not self._waiting and self._writing is None:
+            self.budget.write_soon(self)
+        waiting = self._waiting
+        if waiting and waiting[-1][2] is kind and self._waiting_bytes < FRAME_BYTES:
+            parts, before, _ = waiting[-1]
+            parts.append(data)
+            waiting[-1] = parts, before + count, kind
+            self._waiting_bytes += len(data)
+        else:
+            waiting.append(([data], count, kind))
+            self._waiting_bytes = len(data)
+        self.next_offset += count
+        self.commit = self._next
+        return count
+
+    def write(self) -> None:
+        """Write what waits, unless something is being written: then that comes next. From the hub."""
+        if self._writing is not None or not self._waiting:
+            return
+        if self.not_before is not None and not self.not_before.is_done:
+            self.not_before.then(self.write)
+            return
+        if self._failure is not None:
+            self.fail(self._failure)
+            return
+        time_ms = int(time.time() * 1000)
+        batches = [
+            kind(0, count, parts[0] if len(parts) == 1 else b"".join(parts), time_ms)
+            for parts, count, kind in self._waiting
+        ]
+        self._waiting = []
+        self._writing, self._next = self._next, Commit()
+        self.budget.pool.spawn(self._write, batches).rawlink(self._written)
+
+    def _write(self, batches: list[Batch]) -> tuple[list[Batch], StorageError | None]:
+        """In the threadpool."""
+        try:
+            if self.opened is None:
+                self.opened = self.budget.directory.open_log(self.topic, self.partition)
+                self.budget.set_up(self)
+            self.opened.append(batches)
+            if self.budget.syncs_always:
+                self.opened.sync()
+        except StorageError as error:
+            return batches, error
+        return batches, None
+
+    def _written(self, result: Any) -> None:
+        commit, self._writing = self._writing, None
+        assert commit is not None
+        try:
+            batches, error = result.get()
+        except Exception as bug:
+            log.exception("bug: writing failed", extra={"topic": self.topic})
+            batches, error = [], StorageError(f"a bug in the server: {bug}")
+        if error is not None:
+            self.fail(error, commit)
+            return
+        if not self.budget.syncs_always:
+            self.budget.written(self)
+        if self._is_full:
+            self._is_full = False
+            log.warning("can store again", extra={"topic": self.topic, "partition": self.partition})
+        self.write()  # the disk is busy while the messages go on from here
+        self.take_in(batches)
+        commit.finish()
+
+    def take_in(self, batches: list[Batch]) -> None:
+        """These can be read now, and are kept in memory as long as there is room."""
+        budget = self.budget
+        count = 0
+        for batch in batches:
+            assert isinstance(batch.times, int)
+            assert batch.offset == self.end_offset
+            budget.cached_bytes += len(batch.data)
+            self.add(batch.data, batch.count, type(batch), batch.times)
+            count += batch.count
+        budget.cached(self)
+        self.on_stored(count)
+
+    # --- failing
+
+    def fail(self, error: StorageError, commit: Commit | None = None) -> None:
+        """What was to be written (``commit``) was not, nor is what waits; nobody has been told of their offsets."""
+        waiting, self._waiting = self._waiting, []
+        self.next_offset = self.end_offset
+        following = self._next
+        if waiting:
+            self._next = Commit()
+        if self._failure is None and not self._is_full:
+            log.error("cannot store: %s", error, extra={"topic": self.topic, "partition": self.partition})
+        if isinstance(error, DiskFullError):
+            self._is_full = True
+        elif self._failure is None and self.opened is not None and not self.is_removed:
+            self._failure = error
+            self.budget.again_later(REOPEN_SECONDS, self._reopen)
+        if commit is not None:
+            commit.finish(error)
+        if waiting:
+            following.finish(error)
+
+    def _reopen(self) -> None:
+        if self.is_removed:
+            return
+        self.budget.pool.spawn(_reopen, self.files).rawlink(self._reopened)
+
+    def _reopened(self, result: Any) -> None:
+        error = result.get()
+        if error is not None:
+            self.budget.again_later(REOPEN_SECONDS, self._reopen)
+            return
+        self._failure = None
+        end = self.files.end_offset
+        log.warning("can store again", extra={"topic": self.topic, "partition": self.partition, "end": end})
+        if end != self.end_offset:  # messages of which nobody was told that they are stored; they are, nevertheless
+            count = end - self.end_offset
+            self.restart(end)
+            self.on_stored(max(0, count))
+
+    def restart(self, end: int) -> None:
+        """Forget what is in memory: the log ends there."""
+        while self.piece_count > 1 or self._last.count:
+            self.drop_oldest()
+        self._pieces = [Piece(end, self._end_place, 0, bytearray(), Batch, self._last_ms)]
+        self._first = 0
+        self._last = self._pieces[0]
+        self.end_offset = self.next_offset = end
+        for cursor in self.cursors:
+            cursor.put(min(cursor.offset, end))
+
+    # --- what is in memory
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest piece that is in memory; it stays on disk. Whether it was the last."""
+        dropped = self.drop_first()
+        self.budget.cached_bytes -= len(dropped.data)
+        for cursor in self.cursors:
+            if cursor.is_in(dropped):
+                cursor.put(cursor.offset)
+        return self.piece_count == 1 and not self._last.count
+
+    def forget_before(self, offset: int) -> None:
+        """These messages go from the disk, too."""
+        while self.first_offset < offset and not self.drop_oldest():
+            pass
+        for cursor in self.cursors:
+            if cursor.offset < offset:
+                cursor.put(offset)
+
+    def wait_until_idle(self) -> None:
+        """Return when all that was appended is stored, or has failed. Blocks this greenlet."""
+        while (commit := self._next if self._waiting else self._writing) is not None:
+            with suppress(DiskError):
+                commit.wait()
+
+    # --- reading
+
+    cursors: list[DiskCursor]  # type: ignore[assignment]
+
+    def open_cursor(self) -> DiskCursor:
+        """A new cursor, at the oldest message that is kept."""
+        oldest = self.oldest_offset
+        cursor = DiskCursor(self, Piece(oldest, 0, 0, b"", Batch, 0), self.budget.reading)
+        self.cursors.append(cursor)
+        return cursor
+
+    def close_cursor(self, cursor: DiskCursor) -> None:
+        """Keep nothing for it any more."""
+        self.cursors.remove(cursor)
+        cursor.put(cursor.offset)
+
+    def seek(self, cursor: DiskCursor, offset: int) -> None:  # type: ignore[override]
+        """Move a cursor to this offset, or to the nearest that is kept."""
+        cursor.put(min(max(offset, self.oldest_offset), self.end_offset))
+
+    def peek(self, offset: int, max_messages: int, max_bytes: int) -> list[Batch]:
+        """Messages from this offset on: at most so many, and about so many bytes of them. Blocks this greenlet.
+
+        Raises StorageError.
+        """
+        found: list[Batch] = []
+        offset = max(offset, self.oldest_offset)
+        while offset < min(self.first_offset, self.end_offset) and max_messages > 0 and max_bytes > 0:
+            batches = self.budget.pool.apply(self.files.read, (offset, max_bytes))
+            if not batches:
+                offset = self.first_offset
+            for batch in batches:
+                if max_messages <= 0 or max_bytes <= 0:
+                    break
+                part = batch.part(0, min(batch.count, max_messages))
+                found.append(part)
+                max_messages -= part.count
+                max_bytes -= len(part.data)
+                offset = part.offset + part.count
+        if max_messages > 0 and max_bytes > 0:
+            found += self.read_on(offset, max_messages, max_bytes)
+        return found
+
+    def find_time(self, time_ms: int) -> int:
+        """The offset of the first message that is kept and was published then or later; the end, if there is none.
+
+        Blocks this greenlet. Raises StorageError.
+        """
+        if self.opened is None:
+            return self.end_offset
+        found: int = self.budget.pool.apply(self.opened.find_time, (time_ms,))
+        return min(found, self.end_offset)
+
+
+def _reopen(files: Log) -> StorageError | None:
+    """In the threadpool."""
+    try:
+        files.reopen()
+    except StorageError as error:
+        return error
+    return None

@@ -1,0 +1,244 @@
+"""Reading what is on disk and not in memory any more, for cursors, ahead of what they need.
+
+Files are read in the hub's threadpool. A cursor that has come to the end of what is in memory finds nothing for the
+moment, and is told when there is more. What is read ahead of all cursors together is bounded: a cursor that finds no
+room waits until others have read theirs on, or have not touched it for a while.
+
+Knows no group.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub
+from gevent.threadpool import ThreadPool
+
+from gstream.agenda import Agenda
+from gstream.batch import Batch
+from gstream.errors import StorageError
+from gstream.storage.chain import Cursor, Piece
+
+if TYPE_CHECKING:
+    from gstream.storage.disklog import DiskLog
+
+__all__ = ["DiskCursor", "Reading"]
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 512 * 1024
+"""So much is read at once: a few thousand messages, for which the thread's start does not count."""
+
+IDLE_SECONDS = 1.0
+"""What is in memory for a cursor that has not moved for so long makes room for others."""
+
+
+class DiskCursor(Cursor):
+    """A place in a log of which a part is in memory: what was read for this cursor, and the log's newest messages.
+
+    on_read: called when there is more to read than there was. on_missing: told of offsets that are not there.
+    """
+
+    __slots__ = (
+        "_reading",
+        "ahead",
+        "error",
+        "held_bytes",
+        "is_loading",
+        "not_before",
+        "number",
+        "on_missing",
+        "on_read",
+        "touched",
+    )
+
+    _chain: DiskLog
+
+    def __init__(self, log: DiskLog, piece: Piece, reading: Reading) -> None:
+        super().__init__(log, piece)
+        self._reading = reading
+        self.ahead: tuple[Piece, int] | None = None
+        """What was read ahead: its first piece, and its size."""
+        self.held_bytes = 0
+        """Of what is in memory for this cursor alone, with what is read ahead."""
+        self.is_loading = False
+        self.number = 0
+        """Of the places at which it was put: what is read for another one is of no use."""
+        self.error: StorageError | None = None
+        """Why nothing could be read the last time."""
+        self.not_before = 0.0
+        """Until then, of the agenda's clock, that is not tried again."""
+        self.touched = False
+        """Whether something was read since it was last looked at."""
+        self.on_read: Callable[[], None] = _do_nothing
+        self.on_missing: Callable[[int, int], object] = _do_nothing
+
+    def read(self, max_messages: int, max_bytes: int) -> Batch | None:
+        """As Cursor's. None, too, while more is being read from the disk; then ``is_loading``."""
+        batch = Cursor.read(self, max_messages, max_bytes)
+        if batch is None and self.offset < self._chain.end_offset and self._reading.bring(self._chain, self):
+            batch = Cursor.read(self, max_messages, max_bytes)
+        return batch
+
+    def is_in(self, piece: Piece) -> bool:
+        """Whether what it reads next lies there, or behind it."""
+        return self._piece is piece
+
+    def put(self, offset: int) -> None:
+        """Go to this offset, and hold nothing of what lies there."""
+        self.number += 1
+        if self.is_loading:  # who waits for that looks again
+            self.is_loading = False
+            get_hub().loop.run_callback(self.on_read)
+        self.error = None
+        self.move(Piece(offset, 0, 0, b"", Batch, 0), 0, offset)
+        self._reading.free(self)
+
+
+def _do_nothing(*_: object) -> None:
+    pass
+
+
+class Reading:
+    """What is in memory of logs for cursors that lie behind, up to so many bytes."""
+
+    def __init__(self, pool: ThreadPool, agenda: Agenda, max_bytes: int) -> None:
+        self._pool = pool
+        self._agenda = agenda
+        self._max_bytes = max_bytes
+        self.used_bytes = 0
+        self._waiting: deque[tuple[DiskLog, DiskCursor, int]] = deque()
+        self._holders: dict[DiskCursor, None] = {}
+        self._sweeping = False
+
+    def bring(self, log: DiskLog, cursor: DiskCursor) -> bool:
+        """Get what follows for a cursor that is at the end of what it has; whether it is there now."""
+        cursor.touched = True
+        if cursor.offset >= log.first_offset:
+            place = log.find(cursor.offset)
+            cursor.put(cursor.offset)
+            cursor.move(*place)
+            return True
+        if cursor.ahead is not None:
+            piece, size = cursor.ahead
+            cursor.ahead = None
+            self._hold(cursor, size)
+            cursor.move(piece, 0, piece.offset)
+            self._load_ahead(log, cursor, piece)
+            return True
+        if not cursor.is_loading and self._agenda.clock() >= cursor.not_before:
+            self._hold(cursor, 0)
+            self._request(log, cursor, cursor.offset)
+        return False
+
+    def free(self, cursor: DiskCursor) -> None:
+        """Hold nothing for this cursor."""
+        cursor.ahead = None
+        self._hold(cursor, 0)
+
+    def _hold(self, cursor: DiskCursor, size: int) -> None:
+        self.used_bytes += size - cursor.held_bytes
+        cursor.held_bytes = size
+        if size:
+            self._holders[cursor] = None
+        else:
+            self._holders.pop(cursor, None)
+        self._start_waiting()
+
+    # --- loading
+
+    def _load_ahead(self, log: DiskLog, cursor: DiskCursor, piece: Piece) -> None:
+        """Read what follows the pieces that begin with this one, while they are consumed."""
+        while piece.following is not None:
+            piece = piece.following
+        following = piece.offset + piece.count
+        if following < log.first_offset and self.used_bytes + READ_BYTES <= self._max_bytes:
+            self._request(log, cursor, following)
+
+    def _request(self, log: DiskLog, cursor: DiskCursor, offset: int) -> None:
+        cursor.is_loading = True
+        if self._waiting or (self.used_bytes and self.used_bytes + READ_BYTES > self._max_bytes):
+            self._waiting.append((log, cursor, cursor.number))
+            self._sweep_later()
+        else:
+            self._start(log, cursor, offset)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and (not self.used_bytes or self.used_bytes + READ_BYTES <= self._max_bytes):
+            log, cursor, number = self._waiting.popleft()
+            if cursor.number == number:
+                self._start(log, cursor, cursor.offset)
+
+    def _start(self, log: DiskLog, cursor: DiskCursor, offset: int) -> None:
+        cursor.held_bytes += READ_BYTES  # until it is known how much it is
+        self.used_bytes += READ_BYTES
+        self._holders[cursor] = None
+        self._pool.spawn(_read, log, offset).rawlink(partial(self._loaded, log, cursor, cursor.number, offset))
+
+    def _loaded(self, log: DiskLog, cursor: DiskCursor, number: int, offset: int, result: Any) -> None:
+        if cursor.number != number:
+            return  # it was put elsewhere; what was held for it is counted no more
+        batches, error = result.get()
+        size = sum([len(batch.data) for batch in batches])
+        cursor.held_bytes += size - READ_BYTES
+        self.used_bytes += size - READ_BYTES
+        cursor.is_loading = False
+        cursor.error = error
+        if error is not None:
+            self._failed(cursor, error)
+            return
+        end = offset
+        pieces: list[Piece] = []
+        for batch in batches:
+            if batch.offset > end:
+                cursor.on_missing(end, batch.offset)
+            piece = Piece(batch.offset, 0, batch.count, batch.data, type(batch), batch.times)
+            if pieces:
+                pieces[-1].following = piece
+            pieces.append(piece)
+            end = batch.offset + batch.count
+        if not pieces:  # nothing of it can be read: go on with what is in memory
+            cursor.on_missing(offset, log.first_offset)
+            cursor.put(max(cursor.offset, log.first_offset))
+        else:
+            cursor.ahead = pieces[0], size
+        self._start_waiting()
+        cursor.on_read()
+
+    def _failed(self, cursor: DiskCursor, error: StorageError) -> None:
+        """Nothing could be read for now: who waits for it looks again in a while."""
+        log.error("cannot read: %s", error)
+        cursor.not_before = self._agenda.clock() + IDLE_SECONDS
+        self._agenda.at(cursor.not_before, cursor.on_read)
+        self._start_waiting()
+        cursor.on_read()
+
+    # --- making room
+
+    def _sweep_later(self) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self._agenda.at(self._agenda.clock() + IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """While somebody waits: take from those who have not read since the last time."""
+        self._sweeping = False
+        if not self._waiting:
+            return
+        for cursor in list(self._holders):
+            if not cursor.touched and not cursor.is_loading:
+                cursor.put(cursor.offset)
+            cursor.touched = False
+        self._sweep_later()
+
+
+def _read(log: DiskLog, offset: int) -> tuple[list[Batch], StorageError | None]:
+    """In the threadpool."""
+    try:
+        return log.files.read(offset, READ_BYTES), None
+    except StorageError as error:
+        return [], error
