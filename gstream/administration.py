@@ -6,18 +6,25 @@ Knows no socket, and nothing of the replies.
 from __future__ import annotations
 
 from gstream import protocol
+from gstream.commit import Commit
 from gstream.scope import Scope
 
 __all__ = ["administrate"]
 
 
-def administrate(scope: Scope, command: protocol.MakeTopic | protocol.RemoveTopic | protocol.ForgetGroup) -> None:
-    """Do what the command says. Raises ArgumentError, BusyError, FullError and UnknownNameError."""
+def administrate(
+    scope: Scope, command: protocol.MakeTopic | protocol.RemoveTopic | protocol.ForgetGroup
+) -> Commit | None:
+    """Do what the command says; when that is kept (None: at once).
+
+    Raises ArgumentError, BusyError, FullError and UnknownNameError.
+    """
     broker = scope.broker
     match command:
         case protocol.MakeTopic(name, partitions, retain_bytes, retain_seconds):
-            broker.set_up(name, partitions, retain_bytes, retain_seconds)
+            return broker.set_up(name, partitions, retain_bytes, retain_seconds).keep()
         case protocol.RemoveTopic(name):
-            broker.remove(name)
+            return broker.remove(name)
         case protocol.ForgetGroup(name):
             broker.find(scope.topic_name).forget_group(name)
+            return None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from gstream.agenda import Agenda
+from gstream.commit import Commit, together
 from gstream.errors import ArgumentError, FullError, UnknownNameError
 from gstream.topic import DEAD_LETTERS, AnyEngine, Limit, Topic, TopicSettings
 
@@ -68,7 +69,7 @@ class Broker:
 
         Raises ArgumentError for what cannot be had, or changed, and FullError. Then nothing is made or changed.
         """
-        if not self.engine.has_limits and (retain_bytes is not None or retain_seconds is not None):
+        if not self.engine.keeps and (retain_bytes is not None or retain_seconds is not None):
             raise ArgumentError(
                 "retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)"
             )
@@ -84,14 +85,18 @@ class Broker:
         topic.change(retain_bytes, retain_seconds)
         return topic
 
-    def remove(self, name: str) -> None:
-        """Remove a topic with all that is in it. Raises UnknownNameError, and BusyError while it has consumers."""
+    def remove(self, name: str) -> Commit | None:
+        """Remove a topic with all that is in it; when nothing of it is kept any more (None: nothing is).
+
+        Raises UnknownNameError, and BusyError while it has consumers.
+        """
         topic = self.find(name)
         topic.close()
         del self.topics[name]
         self.partition_count -= len(topic.partitions)
         self._published_before += topic.published_count
-        self.engine.remove_topic(name, topic.partitions)
+        gone = self.engine.remove_topic(name, topic.partitions)  # type: ignore[arg-type]  # they are this engine's
+        return together([gone, topic.keep()])
 
     def find(self, name: str) -> Topic:
         """The topic of that name. Raises UnknownNameError when there is none."""

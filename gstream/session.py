@@ -291,7 +291,9 @@ class Session:
 
     def _administrate(self, command: protocol.MakeTopic | protocol.RemoveTopic | protocol.ForgetGroup) -> None:
         self._refuse_while_streaming()
-        administrate(self._scope, command)
+        commit = administrate(self._scope, command)
+        if commit is not None:
+            self._connection.wait_for(commit)
         self._done(command.name.encode(), command.eol)
 
     def _list(self, command: protocol.ListTopics) -> None:

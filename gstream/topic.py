@@ -349,6 +349,10 @@ class Topic:
             self._state.changes.topics[self.name] = row
             self._state.note()
 
+    def keep(self) -> Commit | None:
+        """Keep what is set for it at once; when that is done (None: nothing is kept)."""
+        return None if self._state is None else self._state.commit()
+
     def close(self) -> None:
         """Forget everything but the logs, which are the engine's: the topic is removed. Raises BusyError."""
         if any(group.busy for group in self.groups.values()):
@@ -361,9 +365,6 @@ class Topic:
             self._forgetting.cancel()
         self._delays.clear()
         self._recent.clear()
-        if self._state is not None:
-            self._state.changes.remove_topic(self.name)
-            self._state.note()
 
     # --- what is there
 

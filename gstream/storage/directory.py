@@ -27,6 +27,8 @@ VERSION: Final = 1
 """Of the layout; a server reads no other."""
 
 TOPICS: Final = "topics"
+REMOVED: Final = "removed"
+"""Where a topic's directory goes before its files are removed, so that they are gone all at once."""
 LOCK: Final = "lock"
 _VERSION_FILE: Final = "version"
 _NEW_VERSION_FILE: Final = "version.new"
@@ -78,6 +80,7 @@ class Directory:
                 self._check_version()
                 if self._make(self._topics):
                     self._files.sync_directory(path)
+                self._remove_leftovers()
             except BaseException:
                 self.close()
                 raise
@@ -162,6 +165,33 @@ class Directory:
             if self._make(path):
                 self._files.sync_directory(home)
         return Log(path, self._report, self._settings, self._files, partition)
+
+    def remove_topic(self, topic: str) -> None:
+        """Remove all files of a topic, whose logs must be closed. Afterwards it can be made anew."""
+        home = os.path.join(self._topics, topic)
+        with self._errors():
+            if not self._files.is_directory(home):
+                return
+            self._make(os.path.join(self.path, REMOVED))
+            self._files.rename(home, os.path.join(self.path, REMOVED, topic))
+            self._files.sync_directory(self._topics)
+            self._known.discard(topic)
+            self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        removed = os.path.join(self.path, REMOVED)
+        if self._files.is_directory(removed):
+            self._remove_tree(removed)
+            self._files.sync_directory(self.path)
+
+    def _remove_tree(self, path: str) -> None:
+        for name in self._files.names(path):
+            inner = os.path.join(path, name)
+            if self._files.is_directory(inner):
+                self._remove_tree(inner)
+            else:
+                self._files.remove(inner)
+        self._files.remove_directory(path)
 
     def _make(self, path: str) -> bool:
         """Have a directory; says whether it is new."""

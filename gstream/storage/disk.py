@@ -12,7 +12,8 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,8 +21,9 @@ import gevent
 from gevent import get_hub
 
 from gstream.agenda import Agenda
+from gstream.commit import Commit
 from gstream.config import show_sync
-from gstream.errors import StorageError
+from gstream.errors import DiskError, StorageError
 from gstream.progress import Progress
 from gstream.storage.budget import Budget
 from gstream.storage.changes import DelayedMessage, KeptMessage, Saved
@@ -116,6 +118,7 @@ class Disk(Budget):
         self.logs: dict[DiskLog, None] = {}
         self._cached: OrderedDict[DiskLog, None] = OrderedDict()
         self._due: list[DiskLog] = []
+        self._removals: dict[str, Commit] = {}
         self._unsynced: dict[DiskLog, None] = {}
         self._retention = Retention(self)
         self._syncer: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_syncing)
@@ -204,6 +207,7 @@ class Disk(Budget):
     def open_log(self, topic: str = "", partition: int = 0) -> DiskLog:
         """The log of a partition. Its files are made when something is written."""
         each = DiskLog(self, topic, partition, self._opened.pop((topic, partition), None))
+        each.not_before = self._removals.get(topic)
         self.logs[each] = None
         self.set_up(each)
         return each
@@ -258,6 +262,35 @@ class Disk(Budget):
         wanted = self.settings.segment_bytes
         return min(wanted, max(limit, SMALLEST_SEGMENT_BYTES)) if limit else wanted
 
+    def remove_topic(self, topic: str, logs: Iterable[DiskLog]) -> Commit:
+        """Remove all that is kept of a topic; when its files are gone."""
+        self._limits.pop(topic, None)
+        self.state.changes.remove_topic(topic)
+        self.state.note()
+        gone = self._removals[topic] = Commit()
+        removed = list(logs)
+        for each in removed:
+            each.is_removed = True
+            self.logs.pop(each, None)
+        gevent.spawn(self._remove, topic, removed, gone)
+        return gone
+
+    def _remove(self, topic: str, logs: list[DiskLog], gone: Commit) -> None:
+        error = None
+        try:
+            for each in logs:
+                each.wait_until_idle()
+                each.forget()
+                if each.opened is not None:
+                    self.pool.apply(_close, (each.opened,))
+            self.pool.apply(self.directory.remove_topic, (topic,))
+        except StorageError as failure:
+            log.error("cannot remove a topic's files: %s", failure, extra={"topic": topic})  # noqa: TRY400  # no bug
+            error = failure  # which stays: nothing new can be written where old files are
+        else:
+            del self._removals[topic]
+        gone.finish(error)
+
     # --- what logs ask for
 
     def write_soon(self, each: DiskLog) -> None:
@@ -283,6 +316,10 @@ class Disk(Budget):
             oldest = next(iter(self._cached))
             if oldest.drop_oldest():
                 del self._cached[oldest]
+
+    def uncached(self, each: DiskLog) -> None:
+        """It has nothing in memory any more."""
+        self._cached.pop(each, None)
 
     def make_room(self, size: int) -> None:
         """Messages in logs do not count: there is nothing to give up."""
@@ -317,6 +354,9 @@ class Disk(Budget):
 
     def flush(self) -> None:
         """Return when everything that was appended is stored, or has failed. Blocks this greenlet."""
+        for gone in list(self._removals.values()):
+            with suppress(DiskError):
+                gone.wait()
         for each in list(self.logs):
             each.wait_until_idle()
 

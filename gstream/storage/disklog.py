@@ -109,9 +109,16 @@ class DiskLog(Chain):
         """Write what waits, unless something is being written: then that comes next. From the hub."""
         if self._writing is not None or not self._waiting:
             return
-        if self.not_before is not None and not self.not_before.is_done:
-            self.not_before.then(self.write)
+        if self.is_removed:
+            self.fail(StorageError("the topic was removed"))
             return
+        if self.not_before is not None:
+            if not self.not_before.is_done:
+                self.not_before.then(self.write)
+                return
+            if self.not_before.error is not None:
+                self.fail(StorageError(f"files of a removed topic are in the way: {self.not_before.error}"))
+                return
         if self._failure is not None:
             self.fail(self._failure)
             return
@@ -238,6 +245,12 @@ class DiskLog(Chain):
         for cursor in self.cursors:
             if cursor.offset < offset:
                 cursor.put(offset)
+
+    def forget(self) -> None:
+        """It is removed: nothing of it stays in memory."""
+        while not self.drop_oldest():
+            pass
+        self.budget.uncached(self)
 
     def wait_until_idle(self) -> None:
         """Return when all that was appended is stored, or has failed. Blocks this greenlet."""

@@ -108,6 +108,10 @@ class Files:
         """Remove a file."""
         os.unlink(path)
 
+    def remove_directory(self, path: str) -> None:
+        """Remove a directory that is empty."""
+        os.rmdir(path)
+
 
 def storage_error(error: OSError, path: str) -> StorageError:
     """What a failed call means to those who keep messages: one line that names the file."""

@@ -38,8 +38,6 @@ class Memory(Budget):
     """Nothing is kept of groups."""
     topic_names = ()
     """Nothing is there when it is opened."""
-    has_limits = False
-    """Whether a topic can be given limits, by which messages go that were not taken."""
 
     def __init__(self, max_bytes: int, retain_bytes: int = 0, clock: Callable[[], float] = time.time) -> None:
         super().__init__(max_bytes)

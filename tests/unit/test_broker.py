@@ -137,7 +137,7 @@ def test_what_is_unfinished_is_what_the_slowest_group_of_each_topic_has_not_done
 class Limited(Memory):
     """An engine whose topics may have limits; limits: what it was told, the last at the end."""
 
-    has_limits = True
+    keeps = True
 
     def __init__(self, max_bytes):
         super().__init__(max_bytes)
