@@ -1,6 +1,7 @@
 """What every scenario is given and made of: the load generator, how much of everything, a name and a function.
 
-Knows no server's protocol and no figure; the scenarios themselves are in scenarios.py, deliveries.py and leases.py.
+Knows no server's protocol and no figure; the scenarios themselves are in scenarios.py, deliveries.py,
+leases.py and disk.py.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Sizes:
     """Leased many at a time and not acknowledged; one at a time it is as many as ``single_messages``."""
     lease_seconds: float
     """Of the leases that are left to their end; long enough to take all of them out first."""
+    disk_seconds: float
+    """Of one throughput measurement on disk: several times the interval in which some sync."""
+    backlog_messages: int
+    """On disk when a server starts."""
 
 
 FULL = Sizes(
@@ -59,6 +64,8 @@ FULL = Sizes(
     wakes=5_000,
     open_leases=1_000_000,
     lease_seconds=6,
+    disk_seconds=3.0,
+    backlog_messages=11_000_000,
 )
 QUICK = Sizes(
     seconds=0.1,
@@ -73,6 +80,8 @@ QUICK = Sizes(
     wakes=300,
     open_leases=100_000,
     lease_seconds=2,
+    disk_seconds=0.2,
+    backlog_messages=500_000,
 )
 
 

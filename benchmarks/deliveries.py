@@ -12,7 +12,7 @@ from functools import partial
 from statistics import median
 
 from bench import PIPELINED_CONNECTIONS, SINGLE_CONNECTIONS, Bench, Figures, Scenario
-from programs import Outcome
+from programs import MESSAGE_BYTES, Outcome
 from servers import Running, Server
 
 BURST = 1000
@@ -36,11 +36,10 @@ def list_deliveries() -> list[Scenario]:
     ]
 
 
-def publish(bench: Bench, running: Running, messages: int, *, connections: int = PIPELINED_CONNECTIONS) -> None:
+def publish(bench: Bench, running: Running, messages: int, *, size: int = MESSAGE_BYTES) -> None:
     """As fast as the server can, as nothing is measured."""
-    bench.load.run(
-        running.server.protocol, "publish", running.port, connections=connections, window=BURST, messages=messages
-    )
+    run = partial(bench.load.run, running.server.protocol, "publish", running.port)
+    run(connections=PIPELINED_CONNECTIONS, window=BURST, messages=messages, size=size)
 
 
 def _measure_take(bench: Bench, server: Server) -> Figures:

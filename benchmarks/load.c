@@ -6,7 +6,8 @@
  * (operations.h; beanstalkd's consume has two: reserve, delete).  A connection sends a window of n equal commands in
  * one write, or one command for n messages, reads the replies, and goes on to the next step; the round trip of a whole
  * window is one latency sample.  What publishes or consumes ends after a number of messages or of seconds; what takes
- * or leases ends when it is told that nothing is left, and the number must be right then.
+ * or leases ends when it is told that nothing is left, and the number must be right then.  Work is both at once, on as
+ * many connections each.
  *
  * Prints one JSON line.  Exit codes: 2 usage, 3 time limit, 4 unexpected reply, 5 connection refused or lost. */
 #define _GNU_SOURCE
@@ -35,7 +36,7 @@
 enum { AHEAD = 8192 }; /* steps a flood may be ahead of its replies; the socket buffers are full long before */
 
 static unsigned active;
-static uint64_t to_start;
+static uint64_t to_start[SCRIPTS];
 static struct latencies round_trips;
 
 static bool streams(void) { return scripts[0].streams; }
@@ -46,18 +47,23 @@ static void send_scripted(struct connection *c) {
 }
 
 static void begin_window(struct connection *c, uint64_t now, uint64_t stop_ns) {
-    c->window = c->script->takes || to_start > options.window ? options.window : to_start;
+    uint64_t *left = &to_start[c->script - scripts];
+    c->window = c->script->takes || *left > options.window ? options.window : *left;
     if (!c->window || now >= stop_ns) {
         active--;
         return;
     }
-    if (!c->script->takes && !c->script->streams) to_start -= c->window;
+    if (!c->script->takes && !c->script->streams) *left -= c->window;
     c->began_ns = now;
     send_scripted(c);
 }
 
 static void advance(struct connection *c, uint64_t stop_ns) {
     if (c->count || c->out_bytes) return;
+    if (c->script->waits && !c->taken && completed < options.messages) {
+        send_scripted(c);
+        return;
+    }
     if (c->script->streams || (c->script->takes && !c->taken)) {
         active--;
         return;
@@ -92,7 +98,7 @@ static void run_windows(void) {
     open_connections(options.connections * (unsigned)script_count);
     watch_all(2);
     if (options.attached) watch_stdin();
-    to_start = options.messages ? options.messages : UINT64_MAX;
+    for (int i = 0; i < SCRIPTS; i++) to_start[i] = options.messages ? options.messages : UINT64_MAX;
     active = connection_count;
     uint64_t began = now_ns(), limit_ns = began + (uint64_t)(options.limit * 1e9), now = began, ended = 0;
     uint64_t stop_ns = options.seconds > 0 ? began + (uint64_t)(options.seconds * 1e9) : UINT64_MAX;
@@ -220,7 +226,7 @@ static void read_options(int argc, char **argv) {
         default: exit(2);
         }
     if (argc - optind != 2 || !options.port || !options.connections || !options.window)
-        fail(2, "usage: load gstream|redis|beanstalkd publish|consume|ping|flood|idle|wake --port N\n"
+        fail(2, "usage: load gstream|redis|beanstalkd publish|consume|ping|flood|idle|wake|work --port N\n"
                 "            [--connections N] [--window N] [--messages N | --seconds S | --attached] [--size BYTES]\n"
                 "            [--limit S] [--hold] [--attempt N] [--topic NAME] [--group NAME]\n"
                 "       load gstream publish-counted|take|lease|lease-ack|ack-and-lease|stream|live ...\n"
@@ -246,7 +252,7 @@ int main(int argc, char **argv) {
     } else {
         if (!options.messages && (options.seconds <= 0 && !options.attached))
             fail(2, "say --messages, --seconds or --attached");
-        if (!options.messages && (scripts[0].takes || streams())) fail(2, "say --messages");
+        if (!options.messages && (scripts[0].takes || streams() || operation_is("work"))) fail(2, "say --messages");
         run_windows();
     }
     return 0;

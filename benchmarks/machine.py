@@ -11,15 +11,19 @@ from pathlib import Path
 
 from servers import CHECKOUT
 
+MEMORY = {"tmpfs", "ramfs"}
+"""File systems that keep nothing: what is measured on them says nothing about a disk."""
 
-def describe_machine(servers: list[str]) -> dict[str, str]:
-    """Facts by title, with the versions of the peers that take part."""
+
+def describe_machine(servers: list[str], directory: Path) -> dict[str, str]:
+    """Facts by title, with the versions of the peers that take part; files are made in ``directory``."""
     facts = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         # The numbers only: what a distributor or a cloud appends says nothing about speed.
         "kernel": f"{platform.system()} {_version_in(platform.release())}",
+        "file system": file_system_of(directory),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "gevent": _installed("gevent"),
         "gstream": _checkout_version(),
@@ -30,6 +34,18 @@ def describe_machine(servers: list[str]) -> dict[str, str]:
     if "beanstalkd" in servers:
         facts["beanstalkd"] = _version_in(_first_line("beanstalkd", "-v"))
     return facts
+
+
+def file_system_of(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Its type; unknown where the system does not say. ``mounts`` is as proc_pid_mountinfo(5) has it."""
+    device = directory.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return "unknown"
+    found = [line.partition(" - ")[2].split()[0] for line in lines if line.split()[2] == wanted]
+    return found[-1] if found else "unknown"
 
 
 def _processor() -> str:

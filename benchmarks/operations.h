@@ -37,6 +37,10 @@ static void define_deliveries(const char *body, struct step publish) {
         leasing.acknowledges = true;
         add_step(&script, leasing);
         script.loop_from = 1;
+    } else if (operation_is("work")) {
+        add_step(&script, collecting(make_taking(format("r0.1%s\n", count), body, reply)));
+        add_step(&script, acknowledging);
+        script.waits = true;
     } else if (operation_is("stream") || operation_is("live")) {
         add_step(&script, completing(make_taking("s\n", body, MESSAGES)));
         script.streams = true;
@@ -105,5 +109,10 @@ static void define_operation(void) {
     if (flood || operation_is("consume")) add_step(&script, needs_removal ? c.consume : completing(c.consume));
     if ((flood || operation_is("consume")) && needs_removal) add_step(&script, completing(c.removal));
     if (operation_is("ping")) add_step(&script, completing(c.ping));
+    if (operation_is("work") && !script_count) {
+        add_step(&script, needs_removal ? c.wait : completing(c.wait));
+        if (needs_removal) add_step(&script, completing(c.removal));
+    }
     if (script.count) scripts[script_count++] = script;
+    if (operation_is("work")) add_step(&scripts[script_count++], c.publish);
 }

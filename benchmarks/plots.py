@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bench import PIPELINED_CONNECTIONS, SINGLE_CONNECTIONS
-from deliveries import BATCH
+from deliveries import BATCH, BURST
 from results import Results, Summary
 from scenarios import CONNECTIONS, WINDOWS
 from tables import TITLES, duration, memory, number, servers_of
@@ -66,6 +66,7 @@ def write_plots(results: Results, directory: Path) -> dict[str, str]:
         "leases": _leases,
         "wake": _wake,
         "memory": _memory,
+        "disk": _disk,
     }
     written = {}
     with mpl.rc_context(STYLE):
@@ -162,6 +163,23 @@ def _leases(results: Results) -> Figure | None:
         return None
     rows = max(len(bars) for _, bars in drawn)
     title = "Messages leased and acknowledged a second (of Redis: taken for good)"
+    figure, axes = _panels(2, 0.95 + 0.42 * rows, title)
+    for each, (title, bars) in zip(axes, drawn, strict=True):
+        _draw_bars(each, title, bars)
+        each.set_ylim(rows - 0.4, -0.6)
+    return figure
+
+
+def _disk(results: Results) -> Figure | None:
+    drawn = []
+    for title, name in (("synced every second", "second"), ("synced before it is answered", "always")):
+        scenario, rate = f"disk-pipelined-{name}", "publish_rate"
+        bars = _bars_of(results, scenario, rate, _peers(results), lambda value: f"{number(value)} /s")
+        drawn.append((title, [_beside(results, scenario, rate, bar) for bar in bars]))
+    if not all(bars for _, bars in drawn):
+        return None
+    rows = max(len(bars) for _, bars in drawn)
+    title = f"Messages published on disk a second, {PIPELINED_CONNECTIONS} connections, {BURST:,} at a time"
     figure, axes = _panels(2, 0.95 + 0.42 * rows, title)
     for each, (title, bars) in zip(axes, drawn, strict=True):
         _draw_bars(each, title, bars)

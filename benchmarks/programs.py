@@ -74,14 +74,16 @@ class Load:
         window: int,
         messages: int = 0,
         seconds: float = 0,
+        size: int = MESSAGE_BYTES,
         group: str = "",
         attempt: int = 1,
     ) -> Outcome:
         """Send ``messages``, or for ``seconds``, whatever ends first (0: no limit); every reply is checked.
 
+        ``size``: bytes of a message.
         Of gstream, a ``group`` other than the default may consume, and each message be the ``attempt``-th delivery.
         """
-        command = self._command(protocol, operation, port, connections=connections, window=window)
+        command = self._command(protocol, operation, port, connections=connections, window=window, size=size)
         command += ["--messages", str(messages), "--seconds", str(seconds), "--attempt", str(attempt)]
         return _outcome(_finish([*command, "--group", group] if group else command))
 
@@ -119,9 +121,11 @@ class Load:
         with self._attached([*command, "--topic", topic, "--attached"]) as process:
             yield Publisher(process)
 
-    def _command(self, protocol: str, operation: str, port: int, *, connections: int, window: int) -> list[str]:
+    def _command(
+        self, protocol: str, operation: str, port: int, *, connections: int, window: int, size: int = MESSAGE_BYTES
+    ) -> list[str]:
         command = [str(self._program), protocol, operation, "--port", str(port)]
-        command += ["--size", str(MESSAGE_BYTES), "--limit", str(TIME_LIMIT_SECONDS)]
+        command += ["--size", str(size), "--limit", str(TIME_LIMIT_SECONDS)]
         return [*command, "--connections", str(connections), "--window", str(window)]
 
     @contextmanager

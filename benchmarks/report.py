@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as ConsoleTable
 
 import words
-from bars import judge
+from bars import absent_peers, judge
 from plots import write_plots
 from results import Results
 from scenarios import PROBES
@@ -28,7 +28,8 @@ def print_report(results: Results, console: Console) -> None:
     for table in list_tables(results):
         shown = ConsoleTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
         for at, name in enumerate(table.header):
-            shown.add_column(name, justify="left" if at < table.labels else "right", no_wrap=at > 0)
+            one_line = at > 0 and table.name != "bars"
+            shown.add_column(name, justify="left" if at < table.labels else "right", no_wrap=one_line)
         for row in table.rows:
             shown.add_row(*(_on_terminal(cell, spread=table.name == "bars") for cell in row))
         console.print(shown)
@@ -99,7 +100,7 @@ def _verdict(results: Results) -> list[str]:
     verdicts = judge(results)
     if not verdicts:
         return []
-    absent = [TITLES[peer] for peer in ("redis", "floor") if peer not in servers_of(results)]
+    absent = [TITLES[peer] for peer in absent_peers(results)]
     counted = words.VERDICT.format(reached=sum(verdict.reached for verdict in verdicts), all=len(verdicts))
     return [" ".join([counted, *(words.ABSENT.format(peer=peer) for peer in absent)])]
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import FULL, QUICK, Bench, Scenario
-from machine import describe_machine
+from machine import MEMORY, describe_machine, file_system_of
 from programs import MESSAGE_BYTES, BenchmarkError, CompilerMissing, Load, compile_program
 from report import print_report, write_report
 from results import Results
@@ -31,12 +31,14 @@ Examples:
   python benchmarks/run.py --output docs            the same, and write docs/benchmarks.*
   python benchmarks/run.py --quick --rounds 1       does it all work? (under two minutes)
   python benchmarks/run.py --only pipelined --only memory-burst
+  python benchmarks/run.py --only disk --directory /var/tmp
   python benchmarks/run.py --servers gstream,floor --only one-at-a-time-64
   python benchmarks/run.py --gstream 'pypy3 -m gstream serve --port {port}'
   python benchmarks/run.py --redraw docs/benchmarks.json --output docs
 
 Redis and beanstalkd take part where redis-server and beanstalkd are installed. Every server is a fresh process on a
-free port of 127.0.0.1; no running instance is touched.
+free port of 127.0.0.1; no running instance is touched. What they write takes up to 2 GB, lies in a temporary directory
+and is gone afterwards.
 """
 
 
@@ -54,6 +56,13 @@ def _choose_scenarios(wanted: tuple[str, ...]) -> list[Scenario]:
     if not chosen:
         raise click.UsageError(f"no such scenario (there are: {', '.join(s.name for s in known)})")
     return chosen
+
+
+def _check_disk(directory: Path, scenarios: list[Scenario]) -> None:
+    """A disk that is memory would make every figure a false one."""
+    kind = file_system_of(directory)
+    if kind in MEMORY and any(scenario.name.startswith("disk-") for scenario in scenarios):
+        raise click.UsageError(f"{directory} is in memory ({kind}); name a --directory that is on a disk")
 
 
 def _measure(results: Results, bench: Bench, scenarios: list[Scenario], servers: list[Server], out: Console) -> None:
@@ -90,6 +99,12 @@ def _measure(results: Results, bench: Bench, scenarios: list[Scenario], servers:
     help="How to start gstream; {port} is replaced.  [default: this checkout, this Python]",
 )
 @click.option(
+    "--directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    default=".",
+    help="Where the servers keep their files for a while: on the disk that is to be measured.  [default: here]",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write benchmarks.md, benchmarks.json and the plots into this folder.",
@@ -105,6 +120,7 @@ def main(
     only: tuple[str, ...],
     servers: str | None,
     gstream: str,
+    directory: Path,
     output: Path | None,
     redraw: Path | None,
 ) -> None:
@@ -118,18 +134,19 @@ def main(
         results = Results.read(redraw)
     else:
         scenarios = _choose_scenarios(only)
-        with tempfile.TemporaryDirectory(prefix="gstream-benchmark-") as scratch:
-            directory = Path(scratch)
+        _check_disk(directory, scenarios)
+        with tempfile.TemporaryDirectory(prefix="gstream-benchmark-", dir=directory) as name:
+            scratch = Path(name).resolve()
             try:
-                load, floor = (compile_program(name, directory) for name in ("load", "floor"))
+                load, floor = (compile_program(name, scratch) for name in ("load", "floor"))
             except CompilerMissing as error:
                 raise click.UsageError(str(error)) from None
             chosen = _choose_servers(servers, find_servers(gstream, floor))
             sizes = QUICK if quick else FULL
-            bench = Bench.prepare(Load(load), sizes, directory)
+            bench = Bench.prepare(Load(load), sizes, scratch)
             if bench.idle_connections < bench.sizes.idle_connections:
                 out.print(f"The limit on open files allows only {bench.idle_connections} idle connections (ulimit -n).")
-            facts = describe_machine([server.name for server in chosen])
+            facts = describe_machine([server.name for server in chosen], scratch)
             results = Results(facts, rounds, quick, {**asdict(sizes), "message_bytes": MESSAGE_BYTES})
             _measure(results, bench, scenarios, chosen, out)
     print_report(results, out)

@@ -1,10 +1,10 @@
 """The scenarios: what is done to a fresh server, and the figures that come of it.
 
 Owns the list of all of them, and those that every server can do; what gstream does beyond publishing and consuming is
-in deliveries.py and leases.py. A scenario is a name and a function from (bench, server) to figures by name. Each run
-starts its own server, so that no server carries anything over from one measurement to the next. What is published is
-consumed, to the last message, so that a server which loses or invents one fails; only what is published beside a flood,
-or beside leases that end, is left behind.
+in deliveries.py and leases.py, and what is about files in disk.py. A scenario is a name and a function from (bench,
+server) to figures by name. Each run starts its own server, so that no server carries anything over from one measurement
+to the next. What is published is consumed, to the last message, so that a server which loses or invents one fails; only
+what is published beside a flood, or beside leases that end, is left behind.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import median
 
 from bench import PIPELINED_CONNECTIONS, Bench, Figures, Scenario
 from deliveries import list_deliveries
+from disk import list_disk_scenarios
 from leases import list_lease_scenarios
 from programs import Outcome
 from servers import Running, Server
@@ -41,6 +42,7 @@ def list_scenarios() -> list[Scenario]:
         Scenario("idle", _measure_idle),
         Scenario("fairness", _measure_fairness),
         Scenario("start", _measure_start),
+        *list_disk_scenarios(),
     ]
 
 

@@ -1,7 +1,8 @@
 """The servers: how each is started, waited for, measured from outside and stopped.
 
 Owns child processes; no system service is ever touched: every server gets a free port on 127.0.0.1, an empty working
-directory and no disk. A server is ready when it has answered, not when some time has passed.
+directory, and no disk unless it is given a directory there. A server is ready when it has answered, not when some time
+has passed.
 """
 
 from __future__ import annotations
@@ -14,20 +15,30 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from programs import BenchmarkError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-START_SECONDS = 20
+START_SECONDS = 60
+"""It may have a log to read first."""
 STOP_SECONDS = 10
 POLL_SECONDS = 0.0005
 """Between two attempts to connect: the resolution of the start-up time."""
 
 DEFAULT_GSTREAM = f"{shlex.quote(sys.executable)} -m gstream serve --port {{port}}"
+
+
+class Sync(Enum):
+    """When what was answered is also safe from a loss of power."""
+
+    ALWAYS = "always"
+    SECOND = "after a second"
+    NEVER = "when the system likes"
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,16 @@ class Server:
     """With ``{port}`` where the port goes."""
     hello: bytes = b""
     """What is sent to get a first answer, where the server does not speak first."""
+    busy: bytes = b""
+    """The beginning of an answer that says: not yet."""
     stores: bool = True
     """False: it keeps no message, so that a figure of memory would mean nothing."""
+    disk: Mapping[Sync, str] = field(default_factory=dict)
+    """The options with which it keeps messages on disk, with ``{data}`` where the directory goes."""
+
+    def on_disk(self, data: Path, sync: Sync) -> list[str]:
+        """Options for :meth:`running`; ``data`` has to exist."""
+        return [word.replace("{data}", str(data)) for word in shlex.split(self.disk[sync])]
 
     @contextmanager
     def running(self, directory: Path, *options: str) -> Iterator[Running]:
@@ -93,13 +112,15 @@ class Running:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=START_SECONDS) as client:
                     client.sendall(self.server.hello)
-                    if client.recv(4096):
+                    answer = client.recv(4096)
+                    if answer and not (self.server.busy and answer.startswith(self.server.busy)):
                         self.start_seconds = time.perf_counter() - self._began
                         return
             except ConnectionError:
-                time.sleep(POLL_SECONDS)
+                pass
             except TimeoutError:
                 break
+            time.sleep(POLL_SECONDS)
         raise BenchmarkError(f"{self.server.name} did not answer within {START_SECONDS} s: {self._last_words()}")
 
     def rss_bytes(self) -> int:
@@ -113,13 +134,17 @@ class Running:
             pass
         return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def kill(self) -> None:
+        """As ``kill -9`` does; returns when there is no such process any more."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
@@ -131,15 +156,23 @@ def find_servers(gstream: str, floor: Path) -> dict[str, Server]:
     command = shlex.split(gstream)
     if not any("{port}" in word for word in command):
         command += ["--port", "{port}"]
-    found = {"gstream": Server("gstream", "gstream", tuple(command))}
+    disk = {
+        Sync.ALWAYS: "--data-dir {data} --sync always",
+        Sync.SECOND: "--data-dir {data} --sync 1",
+        Sync.NEVER: "--data-dir {data} --sync never",
+    }
+    found = {"gstream": Server("gstream", "gstream", tuple(command), disk=disk)}
     if redis := shutil.which("redis-server"):
         options = "--port {port} --bind 127.0.0.1 --save '' --appendonly no --maxclients 20000"
-        found["redis"] = Server("redis", "redis", (redis, *shlex.split(options)), hello=b"PING\r\n")
+        # The last of options that contradict each other holds. Its log is never rewritten: that would be another load.
+        log = "--dir {data} --appendonly yes --auto-aof-rewrite-percentage 0 --appendfsync"
+        disk = {Sync.ALWAYS: f"{log} always", Sync.SECOND: f"{log} everysec", Sync.NEVER: f"{log} no"}
+        command = [redis, *shlex.split(options)]
+        found["redis"] = Server("redis", "redis", tuple(command), b"PING\r\n", busy=b"-LOADING", disk=disk)
     if beanstalkd := shutil.which("beanstalkd"):
-        options = "-l 127.0.0.1 -p {port}"
-        found["beanstalkd"] = Server(
-            "beanstalkd", "beanstalkd", (beanstalkd, *options.split()), hello=b"list-tube-used\r\n"
-        )
+        command = [beanstalkd, "-l", "127.0.0.1", "-p", "{port}"]
+        disk = {Sync.ALWAYS: "-b {data} -f0", Sync.SECOND: "-b {data} -f1000", Sync.NEVER: "-b {data} -F"}
+        found["beanstalkd"] = Server("beanstalkd", "beanstalkd", tuple(command), b"list-tube-used\r\n", disk=disk)
     found["floor"] = Server("floor", "gstream", (str(floor), "{port}"), stores=False)
     return found
 

@@ -43,7 +43,8 @@ def list_tables(results: Results) -> list[Table]:
         *(_one_at_a_time, _pipelined, _latency),
         *(_deliveries, _leases, _wake),
         *(_queue_memory, _groups, _open_leases, _returns),
-        *(_idle, _fairness, _start, _bars),
+        *(_idle, _fairness, _start),
+        *(_disk, _disk_latency, _disk_cold, _disk_space, _disk_restart, _bars),
     )
     return [table for table in (make(results) for make in makers) if table.rows]
 
@@ -237,13 +238,69 @@ def _mixed(
     results: Results, scenario: str, title: str, lines: Sequence[tuple[tuple[str, ...], str, Callable[[float], str]]]
 ) -> Table:
     """One scenario, a row a figure, each read in its own way."""
-    parts = [_by_server(results, scenario, title, [""], [(words, scenario, f)], read) for words, f, read in lines]
-    return Table(scenario, title, parts[0].header, 1, [row for part in parts for row in part.rows])
+    labels = [""] * len(lines[0][0])
+    parts = [_by_server(results, scenario, title, labels, [(words, scenario, f)], read) for words, f, read in lines]
+    return Table(scenario, title, parts[0].header, len(labels), [row for part in parts for row in part.rows])
 
 
 def _start(results: Results) -> Table:
     lines = [(("first answer after",), "start_ms", lambda ms: duration(ms * 1000))]
     return _mixed(results, "start", "Start", lines)
+
+
+def _disk(results: Results) -> Table:
+    many, single = f"{PIPELINED_CONNECTIONS}", f"{SINGLE_CONNECTIONS}"
+    cases = [
+        ("second", many, f"{BURST:,}", "pipelined-second"),
+        ("always", many, f"{BURST:,}", "pipelined-always"),
+        ("always", single, "1", "single-64"),
+        ("always", "1", "1", "single-1"),
+    ]
+    lines = [
+        ((operation, *labels), f"disk-{scenario}", f"{operation}_rate")
+        for operation in ("publish", "consume")
+        for *labels, scenario in cases
+    ]
+    lines.append((("both at once, leased", "always", f"2 × {many}", f"{BATCH}"), "disk-leases", "work_rate"))
+    labels = ["", "synced", "connections", "at a time"]
+    return _by_server(results, "disk", "On disk, messages a second", labels, lines, number, ratios=True)
+
+
+def _disk_latency(results: Results) -> Table:
+    lines = [
+        ((operation, f"{n}", percentile), f"disk-single-{n}", f"{operation}_{percentile}_us")
+        for operation in ("publish", "consume")
+        for n in (1, SINGLE_CONNECTIONS)
+        for percentile in ("p50", "p99")
+    ]
+    title = "Latency on disk, one message at a time, always synced"
+    return _by_server(results, "disk-latency", title, ["", "connections", ""], lines, duration)
+
+
+def _disk_cold(results: Results) -> Table:
+    lines = [
+        ((memory, what), f"{state}_{figure}", read)
+        for memory, state in (("in the system's memory", "cached"), ("not in it", "dropped"))
+        for what, figure, read in (
+            ("taken, messages a second", "rate", number),
+            ("`cat` of the same files", "cat_bytes", lambda value: f"{number(value / 1e6)} MB/s"),
+            ("taken, of what `cat` reads", "share", lambda value: f"{number(value * 100)} %"),
+        )
+    ]
+    return _mixed(results, "disk-cold", "A backlog of messages of 100 bytes, taken after a restart", lines)
+
+
+def _disk_space(results: Results) -> Table:
+    lines = [(("published in bursts",), "bytes_per_message", memory)]
+    return _mixed(results, "disk-space", "Disk that a message takes", lines)
+
+
+def _disk_restart(results: Results) -> Table:
+    lines = [
+        (("first answer after",), "restart_ms", lambda ms: duration(ms * 1000)),
+        (("bytes on disk",), "log_bytes", lambda size: f"{number(size / 1e6)} MB"),
+    ]
+    return _mixed(results, "disk-restart", "Start after `kill -9`", lines)
 
 
 def _bars(results: Results) -> Table:
@@ -254,7 +311,16 @@ def _bars(results: Results) -> Table:
 
 def _bar_row(verdict: Verdict, rounds: int) -> list[Cell]:
     promise = verdict.promise
-    measured = cell(verdict.measured, rounds)
-    figure = Cell(f"{measured.text} {promise.unit}", measured.spread) if verdict.measured else measured
     reached = "yes" if verdict.reached else "no: it failed" if verdict.failed else "no"
-    return [Cell(promise.title), Cell(promise.bar()), figure, Cell(reached)]
+    return [Cell(promise.title), Cell(promise.bar()), _bar_figure(verdict, rounds), Cell(reached)]
+
+
+def _bar_figure(verdict: Verdict, rounds: int) -> Cell:
+    measured = cell(verdict.measured, rounds)
+    if not verdict.measured:
+        return measured
+    figure = Cell(f"{measured.text} {verdict.promise.unit}", measured.spread)
+    if not verdict.otherwise:
+        return figure
+    second = _bar_figure(verdict.otherwise, rounds)
+    return Cell(f"{figure.text}; {second.text}", "; ".join(filter(None, (figure.spread, second.spread))))

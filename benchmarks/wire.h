@@ -50,9 +50,11 @@ struct script {
     int count, loop_from; /* the step that follows the last one */
     bool takes;           /* it ends when there is nothing left to take, and not after a number of commands */
     bool streams;
+    bool waits;           /* that nothing came is the end only when everything has come */
 };
 
-static struct script scripts[2]; /* the second one: of as many connections more, which do something else */
+enum { SCRIPTS = 2 }; /* the second one: of as many connections more, which do something else */
+static struct script scripts[SCRIPTS];
 static int script_count;
 static struct step acknowledgement = {
     .reply = NUMBERED, .head = "+ ", .tail = "\n", .head_bytes = 2, .tail_bytes = 1};

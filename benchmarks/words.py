@@ -21,16 +21,17 @@ QUICK = "**This was a quick run. It shows that the benchmark works; its figures 
 
 SERVERS = {
     "gstream": _flow("""
-        **gstream**: this project's server, with its memory engine, the default: nothing is written to disk.
+        **gstream**: this project's server, with its memory engine, the default: nothing is written to disk, except
+        where a table says so.
         """),
     "redis": _flow("""
         **Redis**: a list; `LPUSH` publishes, `RPOP` consumes, one message a command, as with gstream. Nothing is
-        written to disk. Redis also has commands that carry many messages (`LPUSH` with several values, `RPOP` with a
-        count); they are not measured here.
+        written to disk, except where a table says so. Redis also has commands that carry many messages (`LPUSH` with
+        several values, `RPOP` with a count); they are not measured here.
         """),
     "beanstalkd": _flow("""
         **beanstalkd**: `put` publishes; `reserve` and then `delete` consume, two commands a message, because that is
-        how it gives a message away for good. Nothing is written to disk.
+        how it gives a message away for good. Nothing is written to disk, except where a table says so.
         """),
     "floor": _flow("""
         **floor**: no message server but a small C program on epoll. It finds every line, answers it with the bytes
@@ -80,6 +81,7 @@ COMMANDS = """\
 pip install -e '.[benchmark]'
 python benchmarks/run.py --quick --rounds 1   # does it all work? under two minutes
 python benchmarks/run.py --output docs        # all of it, and this page
+python benchmarks/run.py --only disk          # what is about the disk, in the directory where you are
 python benchmarks/run.py --help"""
 
 RATIO = "`× {peer}`: gstream's figure divided by {peer}'s."
@@ -151,6 +153,36 @@ NOTES = {
         cores.
         """),
     "start": "From the start of the process to the first answer on a connection.",
+    "disk": _flow("""
+        With files on the file system named above; each server begins with an empty directory, when nothing is left to
+        be written of the one before. Always synced: a message is answered when it would survive a loss of power.
+        Every second: when the system has it, which syncs it within about a second. gstream: `--data-dir`, `--sync
+        always` or `--sync 1`. Redis: `appendonly yes` (its log, which is not rewritten meanwhile), `appendfsync always`
+        or `everysec`. beanstalkd: `-b`, `-f0` or `-f1000`. Messages are published for {disk_seconds:g} s, and then all
+        of them are consumed. Both at once: on 8 connections they are published 100 at a time, and on 8 others leased
+        100 at a time as they come, and acknowledged; of beanstalkd one at a time (`reserve`, `delete`), in windows of
+        100; of Redis taken for good (`BRPOP`).
+        """),
+    "disk-latency": _flow("""
+        The round trip of one command, while so many connections do the same. Publishing includes the sync. What a
+        consumer has taken may be written a little later: gstream does so within 100 ms.
+        """),
+    "disk-cold": _flow("""
+        {backlog_messages:,.0f} messages of 100 bytes were published, 1,000 at a time, and the server was stopped.
+        Another one is started, so that nothing of them is in its memory, and 8 connections take all of them (`w0
+        1000`). In the system's memory: the files' pages are cached, and `cat` of the same files (to /dev/null) reads
+        them from there, too. Not in it: for each of the two they have been dropped (`posix_fadvise`, as `vmtouch -e`
+        does).
+        """),
+    "disk-space": _flow("""
+        What all files of a server occupy that has been stopped, divided by the messages: {burst_messages:,.0f} of
+        {message_bytes:g} bytes, published 1,000 at a time on 8 connections. Then a server is started on them, and all
+        of the messages are consumed.
+        """),
+    "disk-restart": _flow("""
+        {backlog_messages:,.0f} messages of 100 bytes are published, and the server is killed. From the start of another
+        one to its first answer that is not `LOADING`; then all of them are consumed, and none is missing.
+        """),
     "bars": _flow("""
         What gstream is held to. A bar is reached or not by the median, whatever the best round was, and it is not
         reached where a measurement failed in any round.
@@ -164,6 +196,7 @@ PICTURES = {
     "leases": "Bars: messages leased and acknowledged a second, by server",
     "wake": "From a publish to a consumer that waits, and an echo beside it: median and 99th percentile, by server",
     "latency": "Latency of a publish, from the median to the 99th percentile, by server and number of connections",
+    "disk": "Bars: messages published on disk a second, synced every second or always, by server",
     "memory": "Bars: memory that a queued message and an idle connection take, by server",
 }
 

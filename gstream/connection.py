@@ -14,12 +14,8 @@ Strategy (each point measured, see docs/benchmarks.md):
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
-import select
 import socket
-import struct
-import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -28,9 +24,11 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
+from gstream import kernel
 from gstream.commit import Commit
 from gstream.outbox import Outbox
-from gstream.watch import Watch
+from gstream.pending import Pending, Refuse
+from gstream.watch import Elsewhere, Watch
 
 __all__ = ["ClientGone", "Connection"]
 
@@ -47,13 +45,13 @@ FLUSH_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 """How long a closed connection is still read from, and its last reply's acknowledgement awaited."""
 
+PENDING_BYTES = 256 * 1024
+"""So much of one client's messages is stored at once; then it is not read from until that is done."""
+
 READER_SECONDS = 0.005
 """How often a client that does not read is looked after."""
 
 _READ, _WRITE = 1, 2
-_ENDED = getattr(select, "POLLRDHUP", 0)  # Linux
-_GONE = select.POLLHUP | select.POLLERR
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
 
 
 class ClientGone(Exception):
@@ -82,6 +80,7 @@ class Connection:
         "_out",
         "_out_bytes",
         "_outbox",
+        "_pending",
         "_read_bytes",
         "_readable",
         "_reading",
@@ -89,6 +88,7 @@ class Connection:
         "_sent",
         "_shut",
         "_sock",
+        "_storing",
         "ended",
     )
 
@@ -108,6 +108,8 @@ class Connection:
         self._confirmed = 0  # bytes known to have arrived
         self._read_bytes = READ_BYTES
         self._reading = False
+        self._pending: Pending | None = None
+        self._storing = False  # waits until nothing is pending
         self._reset = False  # the client is gone; its kernel may have acknowledged what it never saw
         self._shut = False
         self.ended = False
@@ -165,42 +167,14 @@ class Connection:
         """
         return Watch(self, stop, stop_at_end)
 
-    def _look_ahead(self) -> tuple[bytes, bool, bool]:
-        """What can be read, whether the client has closed its sending side, and whether it is gone."""
-        poll = select.poll()
-        poll.register(self._fd, _ENDED)
-        events = dict(poll.poll(0)).get(self._fd, 0)
-        if events & _GONE:
-            return b"", True, True
-        try:
-            ahead = self._sock.recv(READ_BYTES, socket.MSG_PEEK)
-        except BlockingIOError:
-            return b"", False, False
-        except OSError:
-            self._reset = True
-            return b"", True, True
-        return ahead, not ahead or bool(events & _ENDED), False
-
     def pause(self) -> None:
         """Let all others have a turn: go on when the loop has polled, and the client can take more replies."""
         with self._writable() as writable:
             self._hub.wait(writable)
 
-    @contextmanager
-    def elsewhere(self) -> Iterator[None]:
-        """While the greenlet waits for something else than what the client sends, which stays in the kernel.
-
-        Mostly the client sends nothing meanwhile: then the read watcher need not be stopped.
-        """
-        readable: Any = self._readable
-        readable.callback = readable.stop
-        try:
-            yield
-        finally:
-            if readable.active:
-                readable.callback = self._greenlet.switch
-            else:
-                readable.start(self._greenlet.switch)
+    def elsewhere(self) -> Elsewhere:
+        """While the greenlet waits for something else than what the client sends, which stays in the kernel."""
+        return Elsewhere(self)
 
     def wait_for(self, commit: Commit) -> None:
         """Return when something is stored. Raises DiskError."""
@@ -217,10 +191,47 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Queue a reply. Blocks only when many have gathered. Raises ClientGone."""
+        if self._pending:
+            self._pending.add_behind(data)
+            return
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > FLUSH_BYTES:
             self.flush()
+
+    def write_when(self, commit: Commit, data: bytes, refuse: Refuse, size: int) -> None:
+        """Queue a reply for when something is stored that is so large, and what to say if it is not.
+
+        What is written afterwards goes out after it. Blocks only when much is being stored.
+        """
+        if self._pending is None:
+            self._pending = Pending(self._go_on)
+        self._pending.add(commit, data, refuse, size)
+        if self._pending.size_bytes > PENDING_BYTES:
+            self.wait_until_stored()
+
+    def wait_until_stored(self) -> None:
+        """Return when every reply that was written can go out."""
+        if self._pending:
+            self.flush_soon()
+            with self.elsewhere():
+                self._storing = True
+                try:
+                    _switch_to(self._hub)
+                finally:
+                    self._storing = False
+
+    def _go_on(self, replies: list[bytes]) -> None:
+        self._out += replies
+        self._out_bytes += sum(map(len, replies))
+        self._outbox.add(self)
+        if self._storing and not self._pending:
+            self._greenlet.switch()
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether replies wait for something to be stored."""
+        return bool(self._pending)
 
     def write_soon(self, data: bytes) -> None:
         """Queue a reply, to be written at the end of this turn before those of others. From any greenlet."""
@@ -329,17 +340,12 @@ class Connection:
 
     def _look_for_error(self) -> None:
         if not self._reset:
-            self._reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            self._reset = kernel.has_error(self._sock)
 
     def _unacknowledged(self) -> int:
         """Bytes of replies in the kernel's send queue; on a unix socket these and more, the buffers' own size."""
-        queued = bytearray(4)
-        try:
-            fcntl.ioctl(self._sock, termios.TIOCOUTQ, queued)
-        except OSError:  # not known on this system: what was sent counts as arrived
-            return 0
         # Linux counts the FIN as a byte (tcp_ioctl: write_seq - snd_una).
-        return max(0, int.from_bytes(queued, "little") - self._shut)
+        return max(0, kernel.queued_bytes(self._sock) - self._shut)
 
     def finish(self, *, until_arrived: bool) -> None:
         """Close in a way that loses no reply.
@@ -349,6 +355,7 @@ class Connection:
 
         Closing while the client still sends would reset the connection, and a reset can overtake the last reply.
         """
+        self.wait_until_stored()
         self.flush()
         try:
             self._sock.shutdown(socket.SHUT_WR)
@@ -380,12 +387,13 @@ class Connection:
     def abort(self) -> None:
         """Take back what has not arrived: :meth:`close` will reset the connection (not on a unix socket)."""
         if self._is_tcp:
-            with suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            kernel.reset_on_close(self._sock)
 
     def close(self) -> None:
         """Free the socket, at once."""
         self._reading = False
+        if self._pending is not None:
+            self._pending.clear()
         self._out.clear()  # the outbox may still know this connection, and somebody else will get its descriptor
         self._readable.stop()
         self._readable.close()

@@ -60,7 +60,10 @@ class Progress:
     # --- what happens to messages
 
     def mark(self, offset: int, count: int, state: int) -> None:
-        """These messages are in this state now. state: DONE, or how often they were delivered."""
+        """These messages are in this state now. state: DONE, or how often they were delivered.
+
+        What lies before ``low`` stays done, whatever is said of it here: if it is not, it has to be kept.
+        """
         state = state if state == DONE else min(state, MOST_ATTEMPTS)
         if self.kept and not self.kept.keys().isdisjoint(range(offset, offset + count)):
             for each in range(offset, offset + count):
@@ -69,6 +72,11 @@ class Progress:
             self._mark(offset, count, state)
 
     def _mark(self, offset: int, count: int, state: int) -> None:
+        if offset < self.low:
+            count -= self.low - offset
+            offset = self.low
+            if count <= 0:
+                return
         if not self._noted:
             self._noted = True
             self._note(self)
@@ -210,7 +218,11 @@ class Progress:
         """
         self._saved_low = low
         self._saved.update(chunks)
-        self.kept.update(kept)
+        for offset, message in kept.items():
+            if offset < end:
+                self.kept[offset] = message
+            else:
+                self._kept_changes[offset] = None
         self.low = min(max(low, oldest), end)
         for number, states in chunks.items():
             first = number << CHUNK_BITS
@@ -223,8 +235,7 @@ class Progress:
         self._advance()
         if self._chunks:
             self.restored_end = min((max(self._chunks) + 1) << CHUNK_BITS, end)
-        for number, chunk in self._chunks.items():
-            self.done_ahead += chunk[max(0, self.low - (number << CHUNK_BITS)) :].count(DONE)
+        self.done_ahead = self.count_done(self.low, end)
         self._noted = True
         self._note(self)
 
@@ -237,6 +248,14 @@ class Progress:
         state = chunk[start]
         rest = chunk[start:]
         return state, len(rest) - len(rest.lstrip(bytes([state])))
+
+    def count_done(self, first: int, end: int) -> int:
+        """How many of the messages from ``first`` up to ``end``, none of them before ``low``, are done."""
+        done = 0
+        for number, chunk in self._chunks.items():
+            start = number << CHUNK_BITS
+            done += chunk[max(0, first - start) : max(0, end - start)].count(DONE)
+        return done
 
     def unfinished(self, end: int, most: int) -> list[int]:
         """The offsets of the first messages before ``end`` that are not done, so many at the most."""

@@ -35,6 +35,8 @@ __all__ = ["Session", "SessionSettings"]
 
 log = logging.getLogger(__name__)
 
+PUBLISHING = frozenset((protocol.Publish, protocol.PublishCounted))
+
 TAKE_BYTES = 1024
 """What one more piece costs beyond its bytes, in bytes: pieces may be single short messages."""
 
@@ -145,8 +147,11 @@ class Session:
                 turn.go_on()
             elif number:  # most bursts are one command
                 turn = Turn(connection)
+            kind = type(command)
             try:
-                handlers[type(command)](self, command)
+                if connection.is_storing and (kind not in PUBLISHING or self._stream is not None):
+                    connection.wait_until_stored()  # it may be about what was published
+                handlers[kind](self, command)
             except ClientGone:
                 raise
             except ReplyError as error:

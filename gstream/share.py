@@ -8,11 +8,12 @@ takes again what was delivered before, passing over what is done. Knows no consu
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from gstream.agenda import Agenda
-from gstream.batch import Batch
+from gstream.batch import OFFSET_BITS, Batch
 from gstream.counted import KINDS
 from gstream.progress import DONE, Progress
 
@@ -101,31 +102,46 @@ class Share:
         """After a restart: messages that were delivered before, and those between them; not those that are done."""
         progress, cursor = self.progress, self._cursor
         assert progress is not None
-        while cursor.offset < self._again_until:
-            state, count = progress.run_at(cursor.offset)
-            if state == DONE:
-                batch = cursor.read(count, _MANY_BYTES)
-                if batch is None:
-                    return None
-                progress.done_ahead -= min(batch.count, progress.done_ahead)
-                continue
-            batch = cursor.read(min(max_messages, count), max_bytes)
-            if batch is not None:
+        while (offset := cursor.offset) < self._again_until:
+            state, count = progress.run_at(offset)
+            most, size = (count, _MANY_BYTES) if state == DONE else (min(max_messages, count), max_bytes)
+            batch = cursor.read(most, size)
+            if batch is None:
+                return None
+            if batch.offset != offset:  # what lay here cannot be read; what came instead has states of its own
+                cursor.seek(batch.offset)
+                self._recount()
+            elif state == DONE:
+                progress.done_ahead -= batch.count
+            else:
                 batch.attempt = state + 1
-            return batch
+                return batch
         return cursor.read(max_messages, max_bytes)
 
     def _miss(self, first: int, end: int) -> None:
         """These messages cannot be read any more."""
         if self.progress is not None:
             self.progress.mark(first, end - first, DONE)
+            self._recount()
+
+    def _recount(self) -> None:
+        """Count what is done of what the cursor has still to pass."""
+        if self.progress is not None:
+            self.progress.done_ahead = self.progress.count_done(self._cursor.offset, self._again_until)
 
     # --- what is kept of it
 
     def mark(self, batch: Batch, state: int) -> None:
-        """These messages are done, or were delivered so often."""
-        assert self.progress is not None
-        self.progress.mark(batch.offset, batch.count, state)
+        """These messages are done, or were delivered so often.
+
+        What was done, and is not after all, is kept outside of the log: its file may be gone already.
+        """
+        progress, offset = self.progress, batch.id & OFFSET_BITS
+        assert progress is not None
+        if state != DONE and offset < progress.low:
+            self.keep(batch, delivered=state == batch.attempt)
+        else:
+            progress.mark(offset, batch.count, state)
 
     def mark_ids(self, offsets: Sequence[int], state: int) -> None:
         """The same for the messages at these offsets."""
@@ -149,11 +165,14 @@ class Share:
 
     def lose(self, end: int) -> int:
         """The messages before this offset go: go on behind them; how many were not taken."""
-        lost = max(0, end - self._cursor.offset)
+        offset = self._cursor.offset
+        lost = max(0, end - offset)
         if self.progress is not None:
+            lost -= self.progress.count_done(offset, min(end, self._again_until))
             self.progress.lose(end)
-        if lost:
+        if offset < end:
             self._cursor.seek(end)
+            self._recount()
         return lost
 
     @property
@@ -208,7 +227,39 @@ class Share:
             max_bytes -= len(batch.data)
             if max_messages <= 0 or max_bytes <= 0:
                 return batches
-        return batches + self.log.peek(self._cursor.offset, max_messages, max_bytes)
+        return batches + self._peek_ahead(max_messages, max_bytes)
+
+    def _peek_ahead(self, max_messages: int, max_bytes: int) -> list[Batch]:
+        offset = self._cursor.offset
+        found: list[Batch] = []
+        while offset < self._again_until and max_messages > 0 and max_bytes > 0:
+            assert self.progress is not None
+            state, count = self.progress.run_at(offset)
+            if state == DONE:
+                offset += count
+                continue
+            seen = self.log.peek(offset, max_messages, max_bytes)
+            if not seen:
+                return found
+            for part in itertools.chain.from_iterable(map(self._unfinished_parts, seen)):
+                found.append(part)
+                max_messages -= part.count
+                max_bytes -= len(part.data)
+            offset = seen[-1].offset + seen[-1].count
+        return found + self.log.peek(offset, max_messages, max_bytes)
+
+    def _unfinished_parts(self, batch: Batch) -> Iterator[Batch]:
+        """Of this batch, what was not done before the restart, each part with its attempt."""
+        assert self.progress is not None
+        first = 0
+        while first < batch.count:
+            state, count = self.progress.run_at(batch.offset + first)
+            count = min(count, batch.count - first)
+            if state != DONE:
+                part = batch.part(first, count)
+                part.attempt = state + 1
+                yield part
+            first += count
 
     def seek(self, offset: int) -> int:
         """Go on from this offset, or from the nearest that is kept, which is returned."""

@@ -124,13 +124,13 @@ class Topic:
             log.on_stored = self._stored  # type: ignore[union-attr]
         saved = engine.take_saved(self.name)
         ends = [log.end_offset for log in self.partitions]
-        self._recent.restore(
-            {
-                id: (message_id, engine.clock() - when_ms / 1000)
-                for id, (message_id, when_ms) in saved.recent.items()
-                if message_id is None or message_id & OFFSET_BITS < ends[message_id >> PARTITION_SHIFT]
-            }
-        )
+        recent: dict[bytes, tuple[int | None, float]] = {}
+        for id, (message_id, when_ms) in saved.recent.items():
+            if message_id is None or message_id & OFFSET_BITS < ends[message_id >> PARTITION_SHIFT]:
+                recent[id] = message_id, engine.clock() - when_ms / 1000
+            else:  # the message was lost with the power; another one will have its place
+                state.changes.recent[self.name, id] = None
+        self._recent.restore(recent)
         self._delays.restore(saved.delayed, len(self.partitions))
         for group in saved.groups:
             self._make_group(group)

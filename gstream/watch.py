@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gstream import kernel
 from gstream.telnet import INTERRUPT
 
 if TYPE_CHECKING:
     from gstream.connection import Connection
 
-__all__ = ["Watch"]
+__all__ = ["Elsewhere", "Watch"]
+
+LOOK_BYTES = 64 * 1024
+"""So much of what the client has sent is looked at."""
 
 LOOK_SECONDS = 1.0
 """How often a client that cannot be heard of otherwise is looked after."""
@@ -44,7 +48,8 @@ class Watch:
 
     def _look(self) -> None:
         self._readable.stop()
-        ahead, ended, gone = self._connection._look_ahead()
+        ahead, ended, gone, reset = kernel.look_ahead(self._connection._sock, LOOK_BYTES)
+        self._connection._reset = self._connection._reset or reset
         interrupted = ahead.startswith(INTERRUPT) or b"\n" + INTERRUPT in ahead
         if gone or interrupted or (ended and self._stop_at_end):
             self._stop()
@@ -53,3 +58,24 @@ class Watch:
         elif self._timer is None:
             self._timer = self._connection._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS)
             self._timer.start(self._look)
+
+
+class Elsewhere:
+    """What :meth:`Connection.elsewhere` gives: mostly the client sends nothing, and the watcher need not be stopped."""
+
+    __slots__ = ("_readable", "_switch")
+
+    def __init__(self, connection: Connection) -> None:
+        self._readable: Any = connection._readable
+        self._switch = connection._greenlet.switch
+
+    def __enter__(self) -> None:
+        readable = self._readable
+        readable.callback = readable.stop
+
+    def __exit__(self, *_: object) -> None:
+        readable = self._readable
+        if readable.active:
+            readable.callback = self._switch
+        else:
+            readable.start(self._switch)

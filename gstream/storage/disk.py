@@ -29,6 +29,7 @@ from gstream.storage.budget import Budget
 from gstream.storage.changes import DelayedMessage, KeptMessage, Saved
 from gstream.storage.directory import Directory
 from gstream.storage.disklog import DiskLog
+from gstream.storage.files import Files
 from gstream.storage.finding import Finding, Kind
 from gstream.storage.log import Log
 from gstream.storage.meta import Meta
@@ -83,7 +84,7 @@ class Disk(Budget):
     """All logs of a server, in one directory.
 
     max_bytes: how much of messages may be in memory.
-    clock: seconds since 1970.
+    clock: seconds since 1970. files: the file system.
 
     Raises StorageError.
     """
@@ -98,6 +99,7 @@ class Disk(Budget):
         agenda: Agenda,
         settings: DiskSettings | None = None,
         clock: Callable[[], float] = time.time,
+        files: Files | None = None,
     ) -> None:
         super().__init__(max_bytes)
         self.settings = settings or DiskSettings()
@@ -124,7 +126,7 @@ class Disk(Budget):
         self._syncer: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_syncing)
         self._opened: dict[tuple[str, int], Log] = {}
         self._limits: dict[str, tuple[int | None, float | None]] = {}
-        self.directory = Directory(path, self._report)
+        self.directory = Directory(path, self._report, files=files)
         try:
             self.state = State(Meta(f"{path}/{META}", sync=self.syncs_always), self.pool)
             self._take(self.state.meta.load())
@@ -287,6 +289,9 @@ class Disk(Budget):
         except StorageError as failure:
             log.error("cannot remove a topic's files: %s", failure, extra={"topic": topic})  # noqa: TRY400  # no bug
             error = failure  # which stays: nothing new can be written where old files are
+        except Exception as bug:
+            log.exception("bug: removing a topic failed", extra={"topic": topic})
+            error = StorageError(f"a bug in the server: {bug}")
         else:
             del self._removals[topic]
         gone.finish(error)

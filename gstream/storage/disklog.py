@@ -10,7 +10,6 @@ a failed sync nothing is taken until the log was reopened.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -122,7 +121,7 @@ class DiskLog(Chain):
         if self._failure is not None:
             self.fail(self._failure)
             return
-        time_ms = int(time.time() * 1000)
+        time_ms = int(self.budget.clock() * 1000)
         batches = [
             kind(0, count, parts[0] if len(parts) == 1 else b"".join(parts), time_ms)
             for parts, count, kind in self._waiting
@@ -231,6 +230,8 @@ class DiskLog(Chain):
 
     def drop_oldest(self) -> bool:
         """Drop the oldest piece that is in memory; it stays on disk. Whether it was the last."""
+        if self.first_offset == self.end_offset:  # they went from the disk, and so from memory, too
+            return True
         dropped = self.drop_first()
         self.budget.cached_bytes -= len(dropped.data)
         for cursor in self.cursors:
@@ -248,8 +249,8 @@ class DiskLog(Chain):
 
     def forget(self) -> None:
         """It is removed: nothing of it stays in memory."""
-        while not self.drop_oldest():
-            pass
+        while self.piece_count > 1 or self._last.count:
+            self.drop_oldest()
         self.budget.uncached(self)
 
     def wait_until_idle(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -15,9 +16,15 @@ from gstream import protocol
 from gstream.agenda import Agenda
 from gstream.batch import Batch, pack
 from gstream.broker import Broker
+from gstream.commit import Commit
 from gstream.connection import ClientGone
 from gstream.group import Group
+from gstream.progress import Progress
 from gstream.session import Session, SessionSettings
+from gstream.storage.budget import Budget
+from gstream.storage.chain import Chain, Cursor, Piece
+from gstream.storage.changes import Changes, Saved
+from gstream.storage.disk import SavedTopic
 from gstream.storage.memory import Memory
 from gstream.topic import TopicSettings
 
@@ -210,6 +217,290 @@ def grounds() -> Grounds:
     return Grounds()
 
 
+class FakeState:
+    """What is to be remembered, and is when a test says so.
+
+    saved: what was remembered until now.
+    """
+
+    def __init__(self, saved=None):
+        self.saved = Saved() if saved is None else saved
+        self.changes = Changes()
+        self.sources = {}
+        self.notes = 0
+        self.next = Commit()
+
+    def note(self, source=None):
+        self.notes += 1
+        if source is not None:
+            self.sources[source] = None
+
+    def commit(self):
+        return self.next
+
+    def save(self, error=None):
+        """Write what has changed, or fail to."""
+        sources, self.sources = self.sources, {}
+        changes, self.changes = self.changes, Changes()
+        commit, self.next = self.next, Commit()
+        for source in sources:
+            source.collect(changes)
+        if error is None:
+            self._apply(changes)
+        else:
+            self.changes.merge_older(changes)
+        commit.finish(error)
+        gevent.idle()
+
+    def _apply(self, changes):
+        saved = self.saved
+        for name in ("topics", "lows", "chunks", "kept", "delayed", "recent"):
+            table = getattr(saved, name)
+            for key in list(table):
+                if key[:2] in changes.removed_groups and name in {"lows", "chunks", "kept"}:
+                    del table[key]
+            for key, value in getattr(changes, name).items():
+                if value is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = value
+        saved.groups = [key for key in saved.groups if key not in changes.removed_groups]
+        saved.groups += [key for key in changes.groups if key not in saved.groups]
+
+
+class FakeCursor(Cursor):
+    """A place in a log of which parts may be missing, or not be there yet."""
+
+    is_loading = False
+    error = None
+    number = 0
+
+    def read(self, max_messages, max_bytes):
+        if self._chain.is_away and self.lag:
+            self.is_loading = self.error is None
+            return None
+        return super().read(max_messages, max_bytes)
+
+    def load(self, error=None):
+        """What is away is there now, or cannot be read."""
+        self._chain.is_away = error is not None
+        self.is_loading, self.error = False, error
+        self.on_read()
+
+
+class FakeLog(Chain):
+    """A log as the disk engine has it, all of it in memory.
+
+    waits: what is appended is stored when :meth:`write` is called, and not at once.
+    """
+
+    def __init__(self, disk, topic, partition, oldest_offset=0):
+        super().__init__(disk, partition, oldest_offset)
+        self.topic = topic
+        self.oldest_offset = oldest_offset
+        self.next_offset = oldest_offset
+        self.readers = []
+        self.commit = None
+        self.on_stored = lambda _count: None
+        self.waits = False
+        self.is_away = False
+        self.waiting = []
+        self.next = Commit()
+
+    def append(self, data, count, kind=Batch, *, always=False):  # noqa: ARG002
+        self.waiting.append((data, count, kind))
+        self.next_offset += count
+        self.commit = self.next
+        if not self.waits:
+            self.write()
+        return count
+
+    def write(self, error=None):
+        """Store what was appended, or fail to."""
+        waiting, self.waiting = self.waiting, []
+        commit, self.next = self.next, Commit()
+        if error is None:
+            for data, count, kind in waiting:
+                self.add(data, count, kind, int(self.budget.clock() * 1000))
+            self.on_stored(sum(count for _, count, _ in waiting))
+        self.next_offset = self.end_offset
+        commit.finish(error)
+        if self.waits:
+            gevent.idle()
+
+    def miss(self, count):
+        """So many messages follow that are damaged."""
+        self._start_piece(bytearray(), 0, Batch, self._last_ms)
+        self.end_offset += count
+        self.next_offset = self.end_offset
+        self._start_piece(bytearray(), 0, Batch, self._last_ms)
+
+    def find(self, offset):
+        offset = min(max(offset, self.oldest_offset), self.end_offset)
+        piece = self._pieces[0]
+        while piece.following is not None and piece.offset + piece.count <= offset:
+            piece = piece.following
+        if piece.offset > offset:  # it begins behind what is missing
+            place = Piece(offset, 0, 0, b"", Batch, 0)
+            place.following = piece
+            return place, 0, offset
+        before = min(offset - piece.offset, piece.count)
+        return piece, piece.kind.find_end(piece.data, 0, len(piece.data), before, piece.count) if before else 0, offset
+
+    def open_cursor(self):
+        cursor = FakeCursor(self, self._pieces[0])
+        cursor.seek(self.oldest_offset)
+        self.cursors.append(cursor)
+        return cursor
+
+    def close_cursor(self, cursor):
+        self.cursors.remove(cursor)
+
+    def peek(self, offset, max_messages, max_bytes):
+        return self.read_on(offset, max_messages, max_bytes)
+
+    def drop_before(self, offset):
+        """Messages before this offset go, by a limit; how many were lost, at the most."""
+        self.oldest_offset = offset
+        return max([reader.lose(offset) for reader in self.readers], default=0)
+
+
+class FakeDisk(Budget):
+    """An engine that remembers what groups and topics have done, and has no files.
+
+    limits: what a topic may keep.
+    """
+
+    name = "disk"
+    keeps = True
+
+    def __init__(self, clock, max_bytes=1 << 30, saved=None):
+        super().__init__(max_bytes)
+        self.clock = clock
+        self.state = FakeState(saved)
+        self.logs = {}
+        self.own = {}
+        self.limits = {}
+        self.taken = {}
+
+    def restart(self, ends=None):
+        """The engine that is started after this one ended; of logs for which there is an end, the rest is lost."""
+        found = FakeDisk(self.clock, self.max_bytes, copy.deepcopy(self.state.saved))
+        for (topic, partition), log in self.logs.items():
+            end = (ends or {}).get((topic, partition), log.end_offset)
+            again = found.logs[topic, partition] = FakeLog(found, topic, partition, min(log.oldest_offset, end))
+            for batch in log.read_on(log.oldest_offset, 1 << 40, 1 << 40):
+                if again.end_offset < batch.offset < end:
+                    again.miss(batch.offset - again.end_offset)
+                if batch.offset < end:
+                    part = batch.part(0, min(batch.count, end - batch.offset))
+                    again.add(part.data, part.count, type(part), part.time_ms(part.offset))
+            again.next_offset = again.end_offset
+        return found
+
+    @property
+    def topic_names(self):
+        return sorted({name for name, _ in self.logs} | set(self.state.saved.topics))
+
+    def partition_count(self, topic):
+        row = self.state.saved.topics.get(topic)
+        return row.partitions if row else 0
+
+    def open_log(self, topic="", partition=0):
+        if (topic, partition) not in self.logs:
+            self.logs[topic, partition] = FakeLog(self, topic, partition)
+        return self.logs[topic, partition]
+
+    def progress(self, log, group):
+        key = (log.topic, group, log.partition)
+        saved = self.state.saved
+        progress = Progress(key, self.state.note)
+        if key in saved.lows:
+            chunks, kept = (
+                {number: value for (*of, number), value in table.items() if tuple(of) == key}
+                for table in (saved.chunks, saved.kept)
+            )
+            progress.restore(saved.lows[key], chunks, kept, log.oldest_offset, log.end_offset)
+        else:
+            progress.lose(log.oldest_offset)
+        return progress
+
+    def own_limits(self, topic):
+        return self.limits.get(topic, (None, None))
+
+    def take_saved(self, topic):
+        saved = self.state.saved
+        return SavedTopic(
+            [group for name, group in saved.groups if name == topic],
+            {number: delayed for (name, number), delayed in saved.delayed.items() if name == topic},
+            {id: answer for (name, id), answer in saved.recent.items() if name == topic},
+        )
+
+    def make_room(self, size):
+        pass
+
+
+@pytest.fixture
+def disk(time) -> FakeDisk:
+    return FakeDisk(time)
+
+
+@pytest.fixture
+def make_state() -> type[FakeState]:
+    """``make_state()``."""
+    return FakeState
+
+
+class KeptGrounds(Grounds):
+    """A group whose state is kept, over logs that are there again after a restart."""
+
+    def __init__(self, partitions=1, lease_seconds=10.0, max_attempts=3, max_bytes=1 << 30):
+        self.time = FakeTime()
+        self.partitions = partitions
+        self.settings = lease_seconds, max_attempts
+        self.buried = []
+        self.bury_commit = None
+        self._begin(FakeDisk(self.time, max_bytes))
+
+    def _begin(self, disk):
+        self.memory = disk
+        self.logs = [disk.open_log("default", number) for number in range(self.partitions)]
+        self.log = self.logs[0]
+        self.group = Group(
+            "default",
+            self.logs,
+            self.time.agenda,
+            lease_seconds=self.settings[0],
+            max_attempts=self.settings[1],
+            bury=self._bury,
+            progress=lambda log: disk.progress(log, "default"),
+        )
+        for log in self.logs:
+            log.on_stored = lambda _count: self.group.wake()
+
+    def _bury(self, _group, batch, reason):
+        self.buried.append((batch.bodies(), reason))
+        return self.bury_commit
+
+    def restart(self, *, saves=True, ends=None):
+        """End, with or without writing what has changed, and start again; nobody comes back of those who were there."""
+        if saves:
+            self.memory.state.save()
+        self.time.agenda = Agenda(self.time.clock)
+        self._begin(self.memory.restart({("default", number): end for number, end in (ends or {}).items()}))
+
+
+@pytest.fixture
+def make_kept() -> type[KeptGrounds]:
+    """``make_kept(partitions, lease_seconds, max_attempts, max_bytes)``."""
+    return KeptGrounds
+
+
+@pytest.fixture
+def kept() -> KeptGrounds:
+    return KeptGrounds()
+
+
 class FakeConnection:
     """What a Session uses of a Connection, without a socket.
 
@@ -229,6 +520,8 @@ class FakeConnection:
         self.wakes = 0
         self.finished_until_arrived = None
         self.stop_waiting = None
+        self.is_storing = False
+        self.elsewhere = nullcontext
         self.stops_at_end = None
         self.reads_less = False
         self.aborted = False
@@ -307,7 +600,10 @@ class FakeConnection:
 
 
 class Surroundings:
-    """What sessions need around them."""
+    """What sessions need around them.
+
+    kept: whether the engine remembers what groups and topics have done, and so can be started again.
+    """
 
     def __init__(
         self,
@@ -316,14 +612,28 @@ class Surroundings:
         retain_bytes=0,
         max_topics=100,
         max_groups=100,
+        kept=False,
         **topics,
     ):
         self.time = FakeTime()
-        self.memory = Memory(max_memory_bytes, retain_bytes, self.time.clock)
-        self.broker = Broker(self.memory, self.time.agenda, TopicSettings(**topics), max_topics, max_groups)
-        self.settings = SessionSettings(self.broker, max_message_bytes, max_connections=10)
-        self.topic = self.broker.topic()
+        self.limits = TopicSettings(**topics), max_topics, max_groups
+        self.max_message_bytes = max_message_bytes
         self.numbers = 0
+        if kept:
+            self._begin(FakeDisk(self.time.clock, max_memory_bytes))
+        else:
+            self._begin(Memory(max_memory_bytes, retain_bytes, self.time.clock))
+
+    def _begin(self, engine):
+        self.memory = engine
+        self.broker = Broker(engine, self.time.agenda, *self.limits)
+        self.settings = SessionSettings(self.broker, self.max_message_bytes, max_connections=10)
+        self.topic = self.broker.topic()
+
+    def restart(self, ends=None):
+        """Start again with what was remembered; of logs for which there is an end, what lies behind is lost."""
+        self.time.agenda = Agenda(self.time.clock)
+        self._begin(self.memory.restart(ends))
 
     def session(self, *pieces, **connection):
         """A new client's session, and its connection."""

@@ -14,7 +14,7 @@ import gstream
 HOME = Path(gstream.__file__).parent
 ORDER = (
     ("gstream", "gstream.errors", "gstream.batch", "gstream.counted", "gstream.murmur", "gstream.agenda"),
-    ("gstream.alarm", "gstream.commit"),
+    ("gstream.alarm", "gstream.commit", "gstream.pending"),
     ("gstream.config", "gstream.telnet", "gstream.storage"),
     ("gstream.protocol.ids", "gstream.protocol.commands", "gstream.protocol.arguments", "gstream.protocol.bodies"),
     ("gstream.protocol.table", "gstream.protocol.decoder", "gstream.protocol.messages", "gstream.protocol.replies"),
@@ -31,7 +31,7 @@ ORDER = (
     ("gstream.backlog", "gstream.group"),
     ("gstream.topic", "gstream.seeking"),
     ("gstream.broker", "gstream.inflight", "gstream.info", "gstream.scope", "gstream.administration"),
-    ("gstream.outbox", "gstream.watch", "gstream.connection"),
+    ("gstream.outbox", "gstream.kernel", "gstream.watch", "gstream.connection"),
     ("gstream.outgoing", "gstream.stream", "gstream.waiting", "gstream.publishing", "gstream.settling"),
     ("gstream.turn", "gstream.session"),
     ("gstream.server",),
@@ -108,6 +108,8 @@ NEVER_KNOWN = {
     "gstream.scope": {"gevent", "socket", "gstream.protocol", "gstream.connection"},
     "gstream.administration": {"gevent", "socket", "gstream.connection", "gstream.session"},
     "gstream.outbox": {"socket", "gstream"},
+    "gstream.kernel": {"gevent", "logging", "gstream"},
+    "gstream.pending": {"gevent", "socket", "gstream.protocol", "gstream.connection"},
     "gstream.connection": {"gstream.protocol", "gstream.broker", "gstream.group", "gstream.storage"},
     "gstream.outgoing": {"gevent", "socket", "gstream.broker", "gstream.topic", "gstream.session"},
     "gstream.stream": {"gevent", "socket", "gstream.broker", "gstream.topic", "gstream.session", "gstream.protocol"},
