@@ -152,6 +152,20 @@ class Progress:
             self._noted = True
             self._note(self)
 
+    def take_back(self, end: int) -> None:
+        """What lay from this offset on is lost; other messages will lie there."""
+        for number, chunk in list(self._chunks.items()):
+            first = number << CHUNK_BITS
+            if first + CHUNK_MESSAGES > end:
+                start = max(0, end - first)
+                chunk[start:] = bytes(CHUNK_MESSAGES - start)
+                self._dirty.add(number)
+        self.low = min(self.low, end)
+        self.restored_end = min(self.restored_end, end)
+        if not self._noted:
+            self._noted = True
+            self._note(self)
+
     def _drop_chunks(self, end: int) -> None:
         for number in [each for each in self._chunks if (each + 1) << CHUNK_BITS <= end]:
             del self._chunks[number]

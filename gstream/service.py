@@ -95,7 +95,7 @@ class Service:
             raise RuntimeError("a Service starts once; make another")
         self._started = True
         config = self.config
-        self._sessions.max_connections = _limit_connections(config.max_connections)
+        self._sessions.max_connections = _limit_connections(config.max_connections, self.engine.file_count)
         try:
             addresses = resolve(config.host, config.port, insecure=config.insecure)
             listeners = open_tcp(addresses)
@@ -208,10 +208,11 @@ def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
     return Disk(config.data_dir, config.max_memory_bytes, agenda, settings)
 
 
-def _limit_connections(wanted: int) -> int:
-    """Raise the limit on open files as far as it goes; how many connections it allows."""
+def _limit_connections(wanted: int, file_count: int) -> int:
+    """Raise the limit on open files as far as it goes; how many connections it allows beside so many files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + SPARE_FILES
+    spare = SPARE_FILES + file_count
+    needed = wanted + spare
     if soft != resource.RLIM_INFINITY and soft < needed:
         most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         with contextlib.suppress(OSError, ValueError):
@@ -219,6 +220,6 @@ def _limit_connections(wanted: int) -> int:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
-    allowed = max(1, soft - SPARE_FILES)
+    allowed = max(1, soft - spare)
     log.warning("the limit on open files (ulimit -n) allows fewer connections", extra={"connections": allowed})
     return allowed

@@ -175,6 +175,11 @@ class Share:
             self._recount()
         return lost
 
+    def take_back(self, end: int) -> None:
+        """What lay from this offset on is lost; other messages will lie there."""
+        if self.progress is not None:
+            self.progress.take_back(end)
+
     @property
     def is_loading(self) -> bool:
         """Whether more is being read from the disk."""

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -26,7 +26,6 @@ from gstream.config import show_sync
 from gstream.errors import DiskError, StorageError
 from gstream.progress import Progress
 from gstream.storage.budget import Budget
-from gstream.storage.changes import DelayedMessage, KeptMessage, Saved
 from gstream.storage.directory import Directory
 from gstream.storage.disklog import DiskLog
 from gstream.storage.files import Files
@@ -34,21 +33,22 @@ from gstream.storage.finding import Finding, Kind
 from gstream.storage.log import Log
 from gstream.storage.meta import Meta
 from gstream.storage.reading import Reading
+from gstream.storage.restored import Restored, SavedTopic
 from gstream.storage.retention import PER_LIMIT, Limits, Retention
 from gstream.storage.state import State
 
-__all__ = ["Disk", "DiskSettings", "SavedTopic"]
+__all__ = ["Disk", "DiskSettings"]
 
 log = logging.getLogger(__name__)
 
 META = "meta.db"
-Key = tuple[str, str, int]
-"""Topic, group, partition."""
 
 CACHE_SHARE = 8
 MOST_CACHE_BYTES = 64 << 20
 """An eighth of --max-memory, but no more than this, holds the newest messages; as much what is read for those who lie
 behind. The system keeps files in memory, too, so more would gain little."""
+
+FILES_IN_USE = 256
 
 SMALLEST_SEGMENT_BYTES = 64 * 1024
 
@@ -69,15 +69,6 @@ class DiskSettings:
     limit_seconds: float = 0.0
     segment_bytes: int = 64 << 20
     segment_seconds: float = 604_800.0
-
-
-@dataclass(slots=True)
-class SavedTopic:
-    """What was kept of a topic, but for what its groups have done: see Changes."""
-
-    groups: list[str] = field(default_factory=list)
-    delayed: dict[int, DelayedMessage] = field(default_factory=dict)
-    recent: dict[bytes, tuple[int | None, int]] = field(default_factory=dict)
 
 
 class Disk(Budget):
@@ -129,7 +120,8 @@ class Disk(Budget):
         self.directory = Directory(path, self._report, files=files)
         try:
             self.state = State(Meta(f"{path}/{META}", sync=self.syncs_always), self.pool)
-            self._take(self.state.meta.load())
+            self._restored = Restored(self.state.meta.load())
+            self._limits = self._restored.limits()
             self._open_logs()
         except BaseException:
             self.directory.close()
@@ -143,23 +135,6 @@ class Disk(Budget):
             return f"messages are on disk, in {self.path}, before they are answered"
         when = "when the system likes" if math.isinf(seconds) else f"every {seconds:g} s"
         return f"messages are written to {self.path}, and synced {when}: a loss of power may cost the last ones"
-
-    def _take(self, saved: Saved) -> None:
-        self._saved = saved
-        self._saved_chunks: dict[Key, dict[int, bytes]] = {}
-        for (topic, group, partition, number), states in saved.chunks.items():
-            self._saved_chunks.setdefault((topic, group, partition), {})[number] = states
-        self._saved_kept: dict[Key, dict[int, KeptMessage]] = {}
-        for (topic, group, partition, offset), message in saved.kept.items():
-            self._saved_kept.setdefault((topic, group, partition), {})[offset] = message
-        self._saved_topics: dict[str, SavedTopic] = {name: SavedTopic() for name in saved.topics}
-        for topic, group in saved.groups:
-            self._saved_topics[topic].groups.append(group)
-        for (topic, id), answer in saved.recent.items():
-            self._saved_topics[topic].recent[id] = answer
-        for (topic, number), delayed in saved.delayed.items():
-            self._saved_topics[topic].delayed[number] = delayed
-        self._limits = {name: (row.retain_bytes, row.retain_seconds) for name, row in saved.topics.items()}
 
     def _open_logs(self) -> None:
         began = time.monotonic()
@@ -196,14 +171,19 @@ class Disk(Budget):
     # --- what topics ask for
 
     @property
+    def file_count(self) -> int:
+        """How many files it has open, and will perhaps have soon: one for each log, and for what is read."""
+        return len(self.logs) + FILES_IN_USE
+
+    @property
     def topic_names(self) -> list[str]:
         """The topics that were there when it was opened."""
-        return sorted({name for name, _ in self._opened} | set(self._saved.topics))
+        return sorted({name for name, _ in self._opened} | set(self._restored.topics))
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic had when the engine was opened; 0 if it was not there."""
         numbers = [number for name, number in self._opened if name == topic]
-        row = self._saved.topics.get(topic)
+        row = self._restored.topics.get(topic)
         return max(row.partitions if row is not None else 0, max(numbers, default=-1) + 1)
 
     def open_log(self, topic: str = "", partition: int = 0) -> DiskLog:
@@ -218,12 +198,11 @@ class Disk(Budget):
         """What a group has done there: nothing, if it is new."""
         key = (each.topic, group, each.partition)
         progress = Progress(key, self.state.note)
-        low = self._saved.lows.pop(key, None)
-        if low is None:
+        saved = self._restored.take_share(key)
+        if saved is None:
             progress.lose(each.oldest_offset)
         else:
-            chunks, kept = self._saved_chunks.pop(key, {}), self._saved_kept.pop(key, {})
-            progress.restore(low, chunks, kept, each.oldest_offset, each.end_offset)
+            progress.restore(*saved, each.oldest_offset, each.end_offset)
         return progress
 
     def own_limits(self, topic: str) -> tuple[int | None, float | None]:
@@ -232,7 +211,7 @@ class Disk(Budget):
 
     def take_saved(self, topic: str) -> SavedTopic:
         """What else was kept of a topic; once."""
-        return self._saved_topics.pop(topic, None) or SavedTopic()
+        return self._restored.take_topic(topic)
 
     def set_limits(self, topic: str, limit_bytes: int | None, limit_seconds: float | None) -> None:
         """What this topic may keep; None: what the server's settings say."""

@@ -223,6 +223,8 @@ class DiskLog(Chain):
         self._first = 0
         self._last = self._pieces[0]
         self.end_offset = self.next_offset = end
+        for reader in self.readers:
+            reader.take_back(end)
         for cursor in self.cursors:
             cursor.put(min(cursor.offset, end))
 

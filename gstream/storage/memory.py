@@ -34,6 +34,7 @@ class Memory(Budget):
     name = "memory"
     promise = "messages are lost when the server stops"
     keeps = False
+    file_count = 0
     state = None
     """Nothing is kept of groups."""
     topic_names = ()

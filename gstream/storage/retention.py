@@ -51,6 +51,9 @@ class Reader(Protocol):
     def move_out(self, end: int) -> None:
         """Keep what it has not done of the messages before this offset outside of the log."""
 
+    def take_back(self, end: int) -> None:
+        """What lay from this offset on is lost; other messages will lie there."""
+
     def lose(self, end: int) -> int:
         """The messages before this offset go: go on behind them; how many it had not taken."""
 
