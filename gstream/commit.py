@@ -5,6 +5,7 @@ Knows no log and no file.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from gevent import get_hub, getcurrent
@@ -12,6 +13,8 @@ from gevent import get_hub, getcurrent
 from gstream.errors import DiskError
 
 __all__ = ["Commit", "together"]
+
+log = logging.getLogger(__name__)
 
 
 class Commit:
@@ -57,7 +60,10 @@ class Commit:
         self.is_done = True
         links, self._links = self._links, []
         for link in links:
-            link()
+            try:
+                link()
+            except Exception:  # the others must not wait for ever
+                log.exception("bug: something that was to follow a commit failed")
 
 
 def together(commits: Iterable[Commit | None]) -> Commit | None:

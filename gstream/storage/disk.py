@@ -319,8 +319,7 @@ class Disk(Budget):
         while True:
             gevent.sleep(seconds)
             unsynced, self._unsynced = self._unsynced, {}
-            for each in unsynced:
-                error = self.pool.apply(_sync, (each.files,))
+            for each, error in zip(unsynced, self.pool.map(_sync, [each.files for each in unsynced]), strict=True):
                 if error is not None:
                     each.fail(error)
 

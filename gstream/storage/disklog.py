@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gstream.batch import Batch
 from gstream.commit import Commit
-from gstream.errors import DiskError, DiskFullError, StorageError
+from gstream.errors import DiskError, DiskFullError, StorageError, SyncFailedError
 from gstream.storage.chain import Chain, Piece
 from gstream.storage.log import Log
 from gstream.storage.reading import DiskCursor
@@ -139,6 +139,8 @@ class DiskLog(Chain):
             self.opened.append(batches)
             if self.budget.syncs_always:
                 self.opened.sync()
+            elif self.opened.is_failed:  # a sync failed while this was written
+                raise SyncFailedError(f"{self.opened.path}: not known to be on disk")
         except StorageError as error:
             return batches, error
         return batches, None
@@ -160,7 +162,10 @@ class DiskLog(Chain):
             self._is_full = False
             log.warning("can store again", extra={"topic": self.topic, "partition": self.partition})
         self.write()  # the disk is busy while the messages go on from here
-        self.take_in(batches)
+        try:
+            self.take_in(batches)
+        except Exception:
+            log.exception("bug: messages are stored, and cannot be handed on", extra={"topic": self.topic})
         commit.finish()
 
     def take_in(self, batches: list[Batch]) -> None:

@@ -1,7 +1,7 @@
 """One partition's log: segments in a directory.
 
-Appending, syncing, rolling, dropping and closing take turns (one lock); reading never waits for them. The last segment
-grows. Before the next one begins, all of the last one's bytes are on disk, so that recovery has one segment to scan,
+Appending, rolling, dropping and closing take turns (one lock), syncing goes beside appending (another one), and
+reading never waits for them. The last segment grows. Before the next one begins, all of the last one's bytes are on disk, so that recovery has one segment to scan,
 however many there are.
 
 A failed write leaves nothing behind. After a failed sync nobody knows what is on disk: the log takes nothing more until
@@ -92,6 +92,7 @@ class Log:
         self._told = report
         self._reported: set[tuple[Kind, str, int]] = set()
         self._lock = Lock()
+        self._sync_lock = Lock()  # taken after the other one, or alone: nobody need wait with a write for a sync
         self._recent_lock = Lock()
         self._recent: dict[Segment, None] = {}
         self._failure = ""
@@ -225,21 +226,23 @@ class Log:
 
         Raises SyncFailedError; then nothing is taken until :meth:`reopen`.
         """
-        with self._lock, self._errors():
+        with self._sync_lock, self._errors():
             self._check_usable()
             self._sync()
         return self.synced_offset
 
     def _sync(self) -> None:
+        last = self._segments[-1]
+        end_offset = last.end_offset  # before its bytes: what is appended meanwhile may be synced, or not
         try:
-            self._segments[-1].sync()
+            last.sync()
             if not self._names_synced:
                 self._files.sync_directory(self.path)
         except OSError as error:
-            self._failure = f"{self._segments[-1].path}: not known to be on disk: {error.strerror}"
+            self._failure = f"{last.path}: not known to be on disk: {error.strerror}"
             raise SyncFailedError(self._failure) from error
         self._names_synced = True
-        self.synced_offset = self.end_offset
+        self.synced_offset = end_offset
 
     def roll(self) -> None:
         """Seal the last segment, unless it is empty, so that it may be dropped. Raises what :meth:`append` does."""
@@ -249,6 +252,10 @@ class Log:
                 self._roll()
 
     def _roll(self) -> None:
+        with self._sync_lock:
+            self._seal_last()
+
+    def _seal_last(self) -> None:
         self._sync()
         last = self._segments[-1]
         following = self._segment(last.end_offset)
@@ -264,7 +271,7 @@ class Log:
         What was appended is kept if it is whole, also what :meth:`sync` could not vouch for. Raises StorageError if
         that fails again.
         """
-        with self._lock, self._errors():
+        with self._lock, self._sync_lock, self._errors():
             if self._is_closed:
                 raise StorageError(self._failure)
             last = self._segments[-1]
@@ -299,7 +306,7 @@ class Log:
 
     def close(self) -> None:
         """Sync, and give back what is open. Raises SyncFailedError, and is closed nevertheless."""
-        with self._lock, self._errors():
+        with self._lock, self._sync_lock, self._errors():
             last = self._segments[-1]
             try:
                 if not self._failure:

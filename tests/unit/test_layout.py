@@ -87,7 +87,7 @@ NEVER_KNOWN = {
     "gstream.storage.check": {*NOT_FOR_FILES, "gstream.storage.log", "threading"},
     "gstream.listeners": {"gevent", "gstream.protocol"},
     "gstream.alarm": {"gevent", "socket", "logging"},
-    "gstream.commit": {"socket", "logging", "gstream.storage"},
+    "gstream.commit": {"socket", "gstream.storage"},
     "gstream.progress": {"gevent", "socket", "logging", "time", "threading", "gstream.consumer", "sqlite3"},
     "gstream.storage.reading": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},
     "gstream.storage.retention": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},
