@@ -104,7 +104,9 @@ class Delays:
         """Those that were kept."""
         for number, kept in messages.items():
             delayed = Delayed(kept.data, KINDS[kept.kind], min(kept.partition, partitions - 1), kept.id)
-            self._note(number, delayed, self._agenda.clock() + max(0.0, kept.due_ms / 1000 - self._clock()))
+            # If that is over, they still come in order.
+            when = self._agenda.clock() + kept.due_ms / 1000 - self._clock()
+            self._note(number, delayed, when)
         self._numbers = counting(max(messages, default=-1) + 1)
 
     def clear(self) -> None:

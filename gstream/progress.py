@@ -127,12 +127,14 @@ class Progress:
         attempts: how often they were delivered.
         """
         state = min(attempts, MOST_ATTEMPTS)
-        for number in range(batch.count):
-            one = batch.part(number, 1)
-            offset = one.offset
+        data = batch.data
+        start = 0
+        for offset in range(batch.offset, batch.offset + batch.count):
+            end = batch.find_end(data, start, len(data), 1, batch.offset + batch.count - offset)
             if offset not in self.kept:
                 self.mark(offset, 1, DONE)
-            self._change_kept(offset, KeptMessage(state, due_ms, one.time_ms(offset), batch.magic, one.data))
+            self._change_kept(offset, KeptMessage(state, due_ms, batch.time_ms(offset), batch.magic, data[start:end]))
+            start = end
 
     def _change_kept(self, offset: int, kept: KeptMessage | None) -> None:
         if kept is not None:
@@ -160,6 +162,11 @@ class Progress:
                 start = max(0, end - first)
                 chunk[start:] = bytes(CHUNK_MESSAGES - start)
                 self._dirty.add(number)
+                if not any(chunk):
+                    del self._chunks[number]
+        for offset in [each for each in self.kept if each >= end]:
+            del self.kept[offset]
+            self._kept_changes[offset] = None
         self.low = min(self.low, end)
         self.restored_end = min(self.restored_end, end)
         if not self._noted:

@@ -18,7 +18,7 @@ from gstream.batch import Batch
 from gstream.broker import Broker
 from gstream.connection import ClientGone, Connection
 from gstream.consumer import Consumer
-from gstream.errors import BusyError, InternalError, ReplyError
+from gstream.errors import BusyError, DiskError, InternalError, ReplyError, StorageError
 from gstream.group import Group
 from gstream.info import Row, server_rows, topic_list_rows, topic_rows
 from gstream.outbox import Outbox
@@ -154,8 +154,9 @@ class Session:
                 handlers[kind](self, command)
             except ClientGone:
                 raise
-            except ReplyError as error:
-                connection.write(protocol.encode_failure(error, command.eol))  # type: ignore[union-attr]
+            except (ReplyError, StorageError) as error:
+                failure = error if isinstance(error, ReplyError) else DiskError(str(error))
+                connection.write(protocol.encode_failure(failure, command.eol))  # type: ignore[union-attr]
             except Exception:
                 log.exception("bug: command failed", extra={"connection": self.number})
                 eol = getattr(command, "eol", protocol.CRLF)

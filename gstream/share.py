@@ -179,6 +179,7 @@ class Share:
         """What lay from this offset on is lost; other messages will lie there."""
         if self.progress is not None:
             self.progress.take_back(end)
+            self._recount()
 
     @property
     def is_loading(self) -> bool:

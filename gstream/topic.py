@@ -9,7 +9,6 @@ is atomic.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from gstream.delays import Delayed, Delays
 from gstream.errors import BusyError, FullError, UnknownNameError
 from gstream.group import Group
 from gstream.murmur import murmur2
+from gstream.obituaries import Obituaries
 from gstream.recent import RecentIds
 from gstream.share import AnyLog, peek_in_turn
 from gstream.storage.changes import TopicRow
@@ -37,7 +37,6 @@ __all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "AnyEngine", "Limit
 
 AnyEngine: TypeAlias = "Memory | Disk"
 
-log = logging.getLogger(__name__)
 
 DEFAULT_GROUP = "default"
 """The tutorial's consumers: what a connection consumes as that names no group."""
@@ -48,9 +47,6 @@ DEAD_LETTERS = ".dlq"
 PEEK_MESSAGES = 1000
 PEEK_BYTES = 1 << 20
 """More is not looked at at once."""
-
-TELL_SECONDS = 1.0
-"""How often the log tells of dead letters, of which there may be a million at once."""
 
 
 Limit: TypeAlias = "float | Literal['default'] | None"
@@ -108,9 +104,7 @@ class Topic:
         self._unsure: dict[bytes, Commit] = {}  # ids of messages that are not stored yet
         self._forgetting: Entry | None = None
         self._delays = Delays(name, engine, agenda, self._publish_delayed, self._state, engine.clock)
-        self._dead_count = 0  # of which nothing was logged yet
-        self._dead_reason = ""
-        self._telling = False
+        self._obituaries = Obituaries(name, agenda)
         if self._state is not None:
             self._restore()
 
@@ -230,9 +224,19 @@ class Topic:
     def _publish_delayed(self, delayed: Delayed) -> Commit | None:
         message_id = delayed.partition << PARTITION_SHIFT | self.partitions[delayed.partition].next_offset
         self._append(delayed.partition, delayed.data, 1, delayed.kind, always=True)
-        if delayed.id is not None and delayed.id in self._recent:
-            self._recent.remember(delayed.id, message_id)
-        return self.commit
+        commit = self.commit
+        if delayed.id is not None:
+            note = partial(self._note_id, delayed.id, message_id, commit)
+            if commit is None:
+                note()
+            else:
+                commit.then(note)
+        return commit
+
+    def _note_id(self, id: bytes, message_id: int, commit: Commit | None) -> None:
+        """The delayed message that was published under this id is stored, or is tried again."""
+        if (commit is None or commit.error is None) and id in self._recent:
+            self._recent.remember(id, message_id)
 
     def _remember(self, id: bytes, message_id: int | None) -> None:
         self._recent.remember(id, message_id)
@@ -310,20 +314,8 @@ class Topic:
                 ("dead.attempts", b"%d" % batch.attempt),
             )
             commits[topic.take_in(pack_counted(message.body, message.key, headers), message.key)] = None
-        self._dead_count += batch.count
-        self._dead_reason = reason
-        if not self._telling:
-            self._tell_dead()
+        self._obituaries.note(batch.count, reason)
         return together(commits)
-
-    def _tell_dead(self) -> None:
-        """Log how many died since the last time, at once for the first, and then once in a while."""
-        self._telling = self._dead_count > 0
-        if self._telling:
-            facts = {"topic": self.name, "messages": self._dead_count, "last_reason": self._dead_reason}
-            log.warning("dead letters", extra=facts)
-            self._dead_count = 0
-            self._agenda.at(self._agenda.clock() + TELL_SECONDS, self._tell_dead)
 
     def take_in(self, data: bytes, key: bytes | None) -> Commit | None:
         """Store a counted message that another topic gives up; it is not lost for want of room. When it is stored."""

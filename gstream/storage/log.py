@@ -1,8 +1,8 @@
 """One partition's log: segments in a directory.
 
 Appending, rolling, dropping and closing take turns (one lock), syncing goes beside appending (another one), and
-reading never waits for them. The last segment grows. Before the next one begins, all of the last one's bytes are on disk, so that recovery has one segment to scan,
-however many there are.
+reading never waits for them. The last segment grows. Before the next one begins, all of the last one's bytes are on
+disk, so that recovery has one segment to scan, however many there are.
 
 A failed write leaves nothing behind. After a failed sync nobody knows what is on disk: the log takes nothing more until
 :meth:`Log.reopen` has written that once more, and read it back.

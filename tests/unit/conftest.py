@@ -240,6 +240,7 @@ class FakeState:
 
     def save(self, error=None):
         """Write what has changed, or fail to."""
+        gevent.idle()  # until those were told who waited for something else
         sources, self.sources = self.sources, {}
         changes, self.changes = self.changes, Changes()
         commit, self.next = self.next, Commit()
@@ -359,6 +360,15 @@ class FakeLog(Chain):
     def peek(self, offset, max_messages, max_bytes):
         return self.read_on(offset, max_messages, max_bytes)
 
+    def restart_at(self, end):
+        """What lies from there on is taken back."""
+        (piece,) = self._pieces
+        piece.data = piece.data[: piece.kind.find_end(piece.data, 0, len(piece.data), end, piece.count)]
+        piece.count = end
+        self.end_offset = self.next_offset = end
+        for reader in self.readers:
+            reader.take_back(end)
+
     def drop_before(self, offset):
         """Messages before this offset go, by a limit; how many were lost, at the most."""
         self.oldest_offset = offset
@@ -378,6 +388,7 @@ class FakeDisk(Budget):
         super().__init__(max_bytes)
         self.clock = clock
         self.state = FakeState(saved)
+        self.found = copy.deepcopy(self.state.saved)
         self.logs = {}
         self.own = {}
         self.limits = {}
@@ -400,10 +411,10 @@ class FakeDisk(Budget):
 
     @property
     def topic_names(self):
-        return sorted({name for name, _ in self.logs} | set(self.state.saved.topics))
+        return sorted({name for name, _ in self.logs} | set(self.found.topics))
 
     def partition_count(self, topic):
-        row = self.state.saved.topics.get(topic)
+        row = self.found.topics.get(topic)
         return row.partitions if row else 0
 
     def open_log(self, topic="", partition=0):
@@ -413,14 +424,14 @@ class FakeDisk(Budget):
 
     def progress(self, log, group):
         key = (log.topic, group, log.partition)
-        saved = self.state.saved
+        saved = self.found
         progress = Progress(key, self.state.note)
         if key in saved.lows:
             chunks, kept = (
                 {number: value for (*of, number), value in table.items() if tuple(of) == key}
                 for table in (saved.chunks, saved.kept)
             )
-            progress.restore(saved.lows[key], chunks, kept, log.oldest_offset, log.end_offset)
+            progress.restore(saved.lows.pop(key), chunks, kept, log.oldest_offset, log.end_offset)
         else:
             progress.lose(log.oldest_offset)
         return progress
@@ -429,7 +440,7 @@ class FakeDisk(Budget):
         return self.limits.get(topic, (None, None))
 
     def take_saved(self, topic):
-        saved = self.state.saved
+        saved = self.found
         return SavedTopic(
             [group for name, group in saved.groups if name == topic],
             {number: delayed for (name, number), delayed in saved.delayed.items() if name == topic},

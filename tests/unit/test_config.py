@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gstream.config import Config, LoadedConfig, load_config, settings
+from gstream.config import ALWAYS, NEVER, Config, LoadedConfig, load_config, settings, show_sync
 from gstream.errors import ConfigError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -42,6 +43,12 @@ GOOD = {
     "max-message": [*SIZES, ("1", 1)],
     "max-memory": [*SIZES, ("1", 1), ("1000GiB", 1000 * GIB), (str(1 << 50), 1 << 50)],
     "retain": [*SIZES, ("0", 0), (str(1 << 50), 1 << 50)],
+    "data-dir": [("/var/lib/gstream", "/var/lib/gstream"), ("data", "data")],
+    "sync": [("always", 0.0), ("Never", math.inf), ("1", 1.0), ("0.5", 0.5), (".001", 0.001), ("60.", 60.0)],
+    "retain-bytes": [*SIZES, ("0", 0), (str(1 << 50), 1 << 50)],
+    "retain-seconds": [("0", 0.0), ("86400", 86_400.0), (".5", 0.5), ("999999999", 999_999_999.0)],
+    "segment-bytes": [*(case for case in SIZES if case[1] >= KIB), ("1024", 1024), ("2GiB", 2 * GIB)],
+    "segment-seconds": [("1", 1.0), ("1.5", 1.5), ("604800", 604_800.0), ("999999999", 999_999_999.0)],
     "lease": [("0.001", 0.001), ("30", 30.0), (".5", 0.5), ("999999999", 999_999_999.0)],
     "max-attempts": [("0", 0), ("5", 5), ("1000000", 1_000_000)],
     "partitions": [("1", 1), ("1024", 1024)],
@@ -61,6 +68,12 @@ BAD = {
     "max-message": [*BAD_SIZES, "1025MiB", "2GiB", str(GIB + 1)],
     "max-memory": [*BAD_SIZES, str((1 << 50) + 1)],
     "retain": [*(size for size in BAD_SIZES if size != "0"), str((1 << 50) + 1)],
+    "data-dir": ["", "a\0b"],
+    "sync": ["", "0", "0.0009", "-1", "1e3", "nan", "inf", "sometimes", "always ", "1s", "1000000000", " 1"],
+    "retain-bytes": [*(size for size in BAD_SIZES if size != "0"), str((1 << 50) + 1)],
+    "retain-seconds": ["", "-1", "1e3", "nan", "inf", "never", "1000000000", "10s", " 1"],
+    "segment-bytes": [*BAD_SIZES, "1", "1023", str(2 * GIB + 1), "3GiB"],
+    "segment-seconds": ["", "0", "0.9", "-1", "1e3", "nan", "inf", "never", "1000000000", "1d"],
     "lease": ["", "0", "0.0009", "-1", "1e3", "nan", "inf", ".", "1000000000", "10s", " 1"],
     "max-attempts": ["", "-1", "1000001", "1.5", "many"],
     "partitions": ["", "0", "-1", "1025", "1.5"],
@@ -108,6 +121,12 @@ def test_the_defaults():
         "max_message_bytes": MIB,
         "max_memory_bytes": GIB,
         "retain_bytes": 16 * MIB,
+        "data_dir": None,
+        "sync_seconds": 0.0,
+        "limit_bytes": 0,
+        "limit_seconds": 0.0,
+        "segment_bytes": 64 * MIB,
+        "segment_seconds": 604_800.0,
         "lease_seconds": 30.0,
         "max_attempts": 5,
         "partitions": 1,
@@ -155,6 +174,17 @@ FILE_VALUES = [
     ("socket", '"a\\\\b c"', "a\\b c"),
     ("max-message", "4096", 4096),
     ("max-message", '"4KiB"', 4096),
+    ("data-dir", '"/srv/messages"', "/srv/messages"),
+    ("sync", '"always"', 0.0),
+    ("sync", '"NEVER"', math.inf),
+    ("sync", "1", 1.0),
+    ("sync", "0.5", 0.5),
+    ("sync", '"0.5"', 0.5),
+    ("retain-bytes", '"1GiB"', GIB),
+    ("retain-bytes", "0", 0),
+    ("retain-seconds", "3600", 3600.0),
+    ("segment-bytes", "65536", 65536),
+    ("segment-seconds", "60", 60.0),
     ("grace", "3", 3.0),
     ("grace", "0.5", 0.5),
     ("grace", '"0.5"', 0.5),
@@ -190,6 +220,17 @@ def test_a_file_has_values_of_its_own_kinds(option, text, value, write):
         ("max-message", "-1"),
         ("max-message", "{ MiB = 1 }"),
         ("max-connections", "1979-05-27"),
+        ("data-dir", "1"),
+        ("data-dir", "true"),
+        ("sync", "true"),
+        ("sync", "0"),
+        ("sync", "-1"),
+        ("sync", "inf"),
+        ("sync", '["always"]'),
+        ("retain-bytes", "-1"),
+        ("retain-seconds", "nan"),
+        ("segment-bytes", "1000"),
+        ("segment-seconds", "0.5"),
         ("grace", "true"),
         ("grace", "nan"),
         ("grace", "inf"),
@@ -272,7 +313,9 @@ def test_other_variables_are_nobodys_business():
         ("max_memory", "did you mean max-memory?"),
         ("max-mesage", "did you mean max-message?"),
         ("max-atempts", "did you mean max-attempts?"),
-        ("xyz", "known are host, port, socket, max-message, max-memory, retain, lease, max-attempts, partitions, "),
+        ("xyz", "known are host, port, socket, max-message, max-memory, retain, data-dir, sync, retain-bytes, "),
+        ("sinc", "did you mean sync?"),
+        ("data_dir", "did you mean data-dir?"),
     ],
 )
 def test_an_unknown_key_is_refused_with_a_suggestion(key, hint, write):
@@ -322,6 +365,12 @@ def test_lines_are_a_file_with_the_source_of_each():
         'max-message = "64KiB"                # flag',
         'max-memory = "1GiB"                  # default',
         'retain = "16MiB"                     # default',
+        "# data-dir is not set                # default",
+        'sync = "always"                      # default',
+        "retain-bytes = 0                     # default",
+        "retain-seconds = 0                   # default",
+        'segment-bytes = "64MiB"              # default',
+        "segment-seconds = 604800             # default",
         "lease = 30                           # default",
         "max-attempts = 5                     # default",
         "partitions = 1                       # default",
@@ -334,6 +383,28 @@ def test_lines_are_a_file_with_the_source_of_each():
         'log-level = "info"                   # default',
         "log-json = false                     # default",
     ]
+
+
+def test_lines_of_a_server_with_a_data_directory():
+    flags = {"data-dir": "/srv/messages", "retain-bytes": "1GiB", "segment-seconds": "90"}
+    lines = load_config({**flags, "sync": "0.5"}, {"GSTREAM_RETAIN_SECONDS": "3600"}).lines()
+    assert [line for line in lines if not line.endswith("default")] == [
+        'data-dir = "/srv/messages"           # flag',
+        "sync = 0.5                           # flag",
+        'retain-bytes = "1GiB"                # flag',
+        "retain-seconds = 3600                # environment",
+        "segment-seconds = 90                 # flag",
+    ]
+    for text in ("never", "always"):
+        assert f'sync = "{text}"'.ljust(36) + " # flag" in load_config({"sync": text}, {}).lines()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(ALWAYS, "always"), (NEVER, "never"), (1.0, "1"), (0.5, "0.5"), (0.001, "0.001")]
+)
+def test_a_sync_is_shown_as_it_is_written(value, text):
+    assert show_sync(value) == text
+    assert load_config({"sync": text}, {}).config.sync_seconds == value
 
 
 def round_trip(config):
@@ -363,6 +434,12 @@ seconds = st.sampled_from([0.0, 0.001, 0.5, 10.0, 3600.0, 86400.0])
         max_message_bytes=st.integers(1, GIB) | st.sampled_from([KIB, MIB, GIB]),
         max_memory_bytes=st.integers(1, 1 << 50),
         retain_bytes=st.integers(0, 1 << 50) | st.sampled_from([0, KIB, MIB, GIB]),
+        data_dir=st.none() | plain,
+        sync_seconds=seconds | st.just(NEVER),
+        limit_bytes=st.integers(0, 1 << 50),
+        limit_seconds=seconds,
+        segment_bytes=st.integers(KIB, 2 * GIB),
+        segment_seconds=seconds.filter(lambda value: value >= 1),
         lease_seconds=seconds.filter(bool),
         max_attempts=st.integers(0, 1_000_000),
         partitions=st.integers(1, 1024),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,19 @@ def test_codes_are_single_stable_words():
 def test_the_docstring_tells_the_codes():
     for kind in errors.ReplyError.__subclasses__():
         assert re.search(rf"{kind.__name__} +{kind.code}\n", errors.__doc__)
+
+
+def test_the_protocol_tells_when_each_code_is_answered():
+    document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    _, _, section = document.partition("\n## Errors\n")
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", section.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(told) == sorted(kind.code for kind in errors.ReplyError.__subclasses__())
+
+
+def test_what_files_do_is_no_reply_of_itself():
+    """Who answers it says ``disk``, and what follows from that to whoever keeps messages is not lost."""
+    for kind in (errors.StorageError, *errors.StorageError.__subclasses__()):
+        assert not issubclass(kind, errors.ReplyError)
 
 
 def test_a_refusal_tells_its_code_and_how_many_were_confirmed():

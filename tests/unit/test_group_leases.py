@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
+import gevent
 import pytest
 
+from gstream.batch import PARTITION_SHIFT
+from gstream.commit import Commit
 from gstream.consumer import Consumer
-from gstream.errors import FullError
+from gstream.errors import DiskFullError, FullError
 from gstream.group import PIECE_MESSAGES, RESOLUTION_SECONDS
 from gstream.mailbox import Mailbox
 
@@ -254,3 +257,207 @@ def test_partitions_take_turns_and_keep_their_order(make_grounds):
     for partition in range(3):
         assert [int(body) for body in taken if int(body) % 3 == partition] == [partition, partition + 3, partition + 6]
     assert grounds.take(1) is None
+
+
+# --- remembered
+
+
+def finish(commit, error=None):
+    commit.finish(error)
+    gevent.idle()
+
+
+def test_an_attempt_survives_a_restart(kept):
+    kept.publish(b"a", b"b")
+    lease(kept, 1)
+    kept.restart()
+    assert kept.group.backlog == 2
+    lease(kept, 1)
+    kept.restart()
+    assert kept.take_all() == [(b"a", 3), (b"b", 1)]
+
+
+def test_what_is_acknowledged_does_not_come_again(kept):
+    kept.publish(*(b"%d" % number for number in range(6)))
+    consumer = lease(kept, 5)
+    assert kept.group.acknowledge(consumer, [3, 0, 0, 4, 99]) == [0, 99]
+    kept.restart()
+    assert (kept.group.backlog, kept.group.lag) == (3, 3)
+    assert kept.take_all() == [(b"1", 2), (b"2", 2), (b"5", 1)]
+
+
+def test_what_others_have_leased_is_not_acknowledged(kept):
+    kept.publish(b"a", b"b", b"c")
+    lease(kept, 2)
+    other = lease(kept, 1)
+    assert kept.group.acknowledge(other, [0, 1, 2]) == [0, 1]
+    kept.restart()
+    assert kept.take_all() == [(b"a", 2), (b"b", 2)]
+
+
+def test_acknowledged_in_several_partitions(make_kept):
+    kept = make_kept(partitions=2)
+    for number in range(2):
+        kept.publish(b"%d-0" % number, b"%d-1" % number, partition=number)
+    consumer = lease(kept, 2)
+    lease(kept, 2, consumer)
+    assert kept.group.acknowledge(consumer, [1, 1 << PARTITION_SHIFT]) == []
+    kept.restart()
+    assert sorted(kept.take_all()) == [(b"0-0", 2), (b"1-1", 2)]
+
+
+@pytest.mark.parametrize("saves", [True, False], ids=["in time", "too late"])
+def test_what_was_given_back_for_later_waits_for_its_time(kept, saves):
+    kept.publish(b"a", b"b")
+    consumer = lease(kept, 2)
+    assert kept.group.return_lease(consumer, 0, 5.0)
+    kept.group.acknowledge(consumer, [1])
+    if not saves:
+        kept.restart(saves=False)
+        assert kept.take_all() == [(b"a", 1), (b"b", 1)], "twice, and not never"
+        return
+    kept.restart()
+    assert (kept.group.backlog, kept.group.lag) == (0, 1)
+    kept.time.sleep(4.9)
+    assert kept.take_all() == []
+    kept.time.sleep(0.2)
+    assert kept.take_all() == [(b"a", 2)]
+
+
+def test_what_was_given_back_at_once_has_its_attempt_after_a_restart(kept):
+    kept.publish(b"a")
+    consumer = lease(kept)
+    kept.group.return_lease(consumer, 0, 0)
+    kept.restart()
+    assert kept.take_all() == [(b"a", 2)]
+
+
+def test_what_was_not_touched_was_no_attempt_after_a_restart_either(kept):
+    kept.publish(b"a", b"b")
+    consumer = lease(kept, 2)
+    kept.group.release(consumer, [1])
+    kept.restart()
+    assert kept.take_all() == [(b"a", 2), (b"b", 1)]
+
+
+def test_leases_that_did_not_arrive_were_no_attempt(kept):
+    kept.publish(b"a", b"b")
+    consumer = Consumer(kept.memory)
+    batch = kept.group.take(2, 100)
+    kept.group.lease(consumer, batch)
+    kept.group.undo_lease(consumer, batch.part(1, 1))
+    kept.restart()
+    assert kept.take_all() == [(b"a", 2), (b"b", 1)]
+
+
+def test_a_message_is_dead_when_that_is_stored(kept):
+    kept.publish(b"a", b"b")
+    kept.bury_commit = Commit()
+    consumer = lease(kept, 2)
+    assert kept.group.bury(consumer, 0, "why")
+    assert kept.group.commit is kept.bury_commit
+    assert (kept.group.dead_count, kept.group.leased_count) == (1, 1)
+    finish(kept.bury_commit)
+    kept.restart()
+    assert kept.take_all() == [(b"b", 2)]
+
+
+def test_a_message_is_not_dead_before_that_is_stored(kept):
+    kept.publish(b"a")
+    kept.bury_commit = Commit()
+    kept.group.bury(lease(kept), 0, "why")
+    kept.restart()
+    assert kept.take_all() == [(b"a", 2)]
+
+
+def test_a_dead_letter_that_cannot_be_stored_is_delivered_again(kept):
+    kept.publish(b"a")
+    kept.bury_commit = Commit()
+    kept.group.bury(lease(kept), 0, "why")
+    mailbox = Mailbox()
+    kept.group.waiting[mailbox] = 1
+    finish(kept.bury_commit, DiskFullError("full"))
+    assert (kept.group.dead_count, kept.group.lag) == (0, 1)
+    kept.time.sleep(1.0)
+    batch = mailbox.get_nowait()
+    assert (batch.bodies(), batch.attempt) == ([b"a"], 1)
+
+
+def test_what_dies_after_the_group_was_moved_is_nobodys(kept):
+    kept.publish(b"a", b"b")
+    kept.bury_commit = Commit()
+    kept.group.bury(lease(kept), 0, "why")
+    kept.group.seek(lambda _log: 0)
+    finish(kept.bury_commit)
+    kept.restart()
+    assert kept.take_all() == [(b"a", 1), (b"b", 1)]
+
+
+def test_a_removed_group_buries_nothing(kept):
+    kept.publish(b"a")
+    kept.bury_commit = Commit()
+    kept.group.bury(lease(kept), 0, "why")
+    kept.group.close()
+    finish(kept.bury_commit, DiskFullError("full"))
+    kept.time.sleep(10.0)
+    assert kept.memory.held_bytes == 0
+
+
+def test_attempts_are_counted_to_their_end_over_restarts(kept):
+    kept.publish(b"a")
+    for attempt in (1, 2, 3):
+        lease(kept)
+        assert kept.buried == []
+        kept.restart()
+        assert kept.group.backlog == 1
+        assert kept.group.peek(1, 100)[0].attempt == attempt + 1
+    kept.group.leave(lease(kept))
+    assert [bodies for bodies, _ in kept.buried] == [[b"a"]]
+    kept.restart()
+    assert kept.take_all() == []
+
+
+def test_what_is_leased_for_long_does_not_keep_its_log(kept):
+    kept.publish(*(b"%d" % number for number in range(5)))
+    consumer = lease(kept, 2)
+    kept.group.done(kept.group.take(3, 100))
+    kept.group.extend(consumer, 1, 1000.0)
+    (share,) = kept.log.readers
+    share.move_out(3)
+    kept.memory.state.save()
+    assert share.progress.low == 5
+    kept.log.oldest_offset = 5
+    kept.group.acknowledge(consumer, [0])
+    kept.restart()
+    assert kept.take_all() == [(b"1", 2)]
+
+
+def test_what_is_given_back_keeps_its_log_until_it_is_taken(kept):
+    kept.publish(b"a", b"b")
+    consumer = lease(kept)
+    kept.group.done(kept.group.take(1, 100))
+    kept.group.return_lease(consumer, 0, 0)
+    (share,) = kept.log.readers
+    share.move_out(2)
+    kept.memory.state.save()
+    assert share.progress.low == 0
+    consumer = lease(kept)
+    share.move_out(2)
+    kept.memory.state.save()
+    assert share.progress.low == 2
+    kept.group.acknowledge(consumer, [0])
+    kept.restart()
+    assert kept.take_all() == []
+
+
+def test_a_moved_group_is_where_it_was_moved_after_a_restart(kept):
+    kept.publish(*(b"%d" % number for number in range(5)))
+    consumer = lease(kept, 4)
+    kept.group.acknowledge(consumer, [0, 1, 3])
+    kept.memory.state.save()
+    assert kept.group.seek(lambda _log: 1) == [1]
+    kept.restart()
+    assert kept.take_all() == [(b"1", 1), (b"2", 1), (b"3", 1), (b"4", 1)]
+    kept.group.seek(lambda log: log.end_offset)
+    kept.restart()
+    assert kept.take_all() == []

@@ -70,3 +70,77 @@ def test_an_id_is_known_until_so_many_others_came(ids, memory):
     assert [name in ids for name in names[:5]] == [False, False, False, True, True]
     assert ids.find(names[-1]) == RECENT_IDS + 2
     assert memory.held_bytes == sum(ID_BYTES + len(name) for name in names[3:])
+
+
+# --- remembered
+
+
+@pytest.fixture
+def told():
+    """What was told of ids, in order."""
+    return []
+
+
+@pytest.fixture
+def kept_ids(memory, time, told):
+    return RecentIds(memory, time.clock, lambda *change: told.append(change))
+
+
+def test_what_changes_is_told(kept_ids, told, time):
+    kept_ids.remember(b"a", None)
+    time.now += 7
+    kept_ids.remember(b"b", 5)
+    kept_ids.remember(b"a", 6)
+    kept_ids.forget(b"b")
+    assert told == [(b"a", (None, 0)), (b"b", (5, 0)), (b"a", (6, 7)), (b"b", None)]
+
+
+def test_what_is_forgotten_in_its_time_is_told(kept_ids, told, time):
+    kept_ids.remember(b"a", 1)
+    time.now += RECENT_SECONDS
+    assert kept_ids.forget_old() is None
+    assert told == [(b"a", (1, 0)), (b"a", None)]
+
+
+def test_what_makes_place_for_others_is_told(kept_ids, told):
+    for number in range(RECENT_IDS + 1):
+        kept_ids.remember(b"%d" % number, number)
+    assert told[-1] == (b"0", None)
+    assert len(told) == RECENT_IDS + 2
+
+
+def test_clearing_forgets_all_and_tells(kept_ids, told, memory):
+    for name in (b"a", b"b"):
+        kept_ids.remember(name, 1)
+    told.clear()
+    kept_ids.clear()
+    assert told == [(b"a", None), (b"b", None)]
+    assert (len(kept_ids), memory.held_bytes) == (0, 0)
+
+
+def test_an_id_that_was_not_published_after_all(kept_ids, memory, told):
+    kept_ids.remember(b"a", 1)
+    kept_ids.forget(b"a")
+    kept_ids.forget(b"a")
+    assert (b"a" in kept_ids, memory.held_bytes) == (False, 0)
+    assert told == [(b"a", (1, 0)), (b"a", None)]
+
+
+def test_what_was_remembered_is_known_for_the_rest_of_its_time(kept_ids, memory, time, told):
+    kept_ids.restore({b"a": (1, RECENT_SECONDS - 10), b"b": (None, 5.0), b"c": (3, 0.0)})
+    assert told == [], "it is remembered already"
+    assert memory.held_bytes == 3 * (ID_BYTES + 1)
+    assert [kept_ids.find(name) for name in (b"a", b"b", b"c")] == [1, None, 3]
+    assert kept_ids.forget_old() == time.now + 10
+    time.now += 10
+    assert kept_ids.forget_old() == time.now + RECENT_SECONDS - 15
+    assert [name in kept_ids for name in (b"a", b"b", b"c")] == [False, True, True]
+    kept_ids.remember(b"b", 2)
+    assert told == [(b"a", None), (b"b", (2, 15.0))]
+
+
+def test_what_was_remembered_for_too_long_is_forgotten_at_once(kept_ids, memory, told):
+    kept_ids.restore({b"a": (1, RECENT_SECONDS + 1000)})
+    assert kept_ids.forget_old() is None
+    assert told == [(b"a", None)]
+    assert memory.held_bytes == 0

@@ -6,6 +6,7 @@ import gevent
 import pytest
 
 from gstream import protocol
+from gstream.errors import StorageError
 from gstream.protocol import BANNER, encode_help, encode_http_refusal
 from gstream.session import Session
 
@@ -303,3 +304,32 @@ def test_a_list_of_leases_ends_where_no_more_may_be_leased(make_server):
 
 
 FULL_OF_LEASES = b"- full too much is leased, or waits to be delivered again; acknowledge, or raise --max-memory\n"
+
+
+@pytest.mark.parametrize("command", [b"v", b"f@1"])
+def test_what_cannot_be_read_is_no_bug(make_server, command, caplog):
+    server = make_server(kept=True)
+    server.publish(b"a")
+
+    def fail(*_):
+        raise StorageError("/data/topics: Input/output error")
+
+    log = server.topic.partitions[0]
+    log.peek = log.find_time = fail
+    client = server.run(command + b"\nznext\n")
+    assert client.written == b"- disk /data/topics: Input/output error\n+ next\n"
+    assert caplog.records == []
+
+
+def test_what_cannot_be_read_for_a_consumer_is_told(make_server):
+    """He who asks for messages has to know that there are some."""
+    server = make_server(kept=True)
+    server.publish(b"a")
+    group = server.topic.group()
+    (cursor,) = server.topic.partitions[0].cursors
+    cursor.load(StorageError("/data/topics: Input/output error"))
+    client = server.run(b"w0\nr0\nc\nznext\n")
+    assert client.written == b"- disk /data/topics: Input/output error\n" * 3 + b"+ next\n"
+    cursor.load()
+    assert server.run(b"w0\n").written == b"= 0 1 a\n"
+    assert group.backlog == 0

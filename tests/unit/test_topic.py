@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import logging
 
+import gevent
 import pytest
 
 from gstream.batch import PARTITION_SHIFT, pack
 from gstream.consumer import Consumer
 from gstream.counted import pack_counted
 from gstream.delays import DELAYED_BYTES
-from gstream.errors import BusyError, FullError, UnknownNameError
+from gstream.errors import BusyError, DiskFullError, FullError, UnknownNameError
 from gstream.mailbox import Mailbox
 from gstream.recent import ID_BYTES, RECENT_SECONDS
+from gstream.topic import TopicSettings
 
 
 @pytest.fixture
@@ -348,3 +350,260 @@ def test_counts(server, topic):
     assert (topic.message_count, topic.kept_bytes, topic.published_count, topic.unfinished_count) == (2, 7, 2, 2)
     server.left()
     assert (topic.message_count, topic.published_count, topic.unfinished_count) == (2, 2, 0)
+
+
+# --- stored on disk, and remembered
+
+
+FULL = DiskFullError("/data: No space left on device")
+
+
+@pytest.fixture
+def kept(make_server):
+    """A server whose engine remembers; messages are stored when the test says so."""
+    server = make_server(kept=True)
+    server.topic.partitions[0].waits = True
+    return server
+
+
+def test_in_memory_everything_is_stored_at_once(topic):
+    topic.publish(pack(b"a"), 1)
+    topic.publish_once(b"b", None, 0.0, b"1")
+    topic.publish_once(b"c", None, 1.0, b"2")
+    assert topic.commit is None
+
+
+def test_nobody_gets_a_message_before_it_is_stored(kept):
+    topic = kept.topic
+    mailbox = Mailbox()
+    topic.group().waiting[mailbox] = 1
+    assert topic.publish(pack(b"a"), 1) == 1
+    commit = topic.commit
+    assert (commit.is_done, mailbox.empty(), topic.message_count, topic.published_count) == (False, True, 0, 0)
+    topic.partitions[0].write()
+    assert (commit.is_done, commit.error, topic.message_count, topic.published_count) == (True, None, 1, 1)
+    assert mailbox.get_nowait().bodies() == [b"a"]
+
+
+def test_what_is_published_together_is_stored_together(kept):
+    topic = kept.topic
+    commits = []
+    for number in range(3):
+        assert topic.publish_bodies([b"%d" % number]) == (1, number)
+        commits.append(topic.commit)
+    assert len(set(commits)) == 1
+    topic.partitions[0].write()
+    topic.publish(pack(b"3"), 1)
+    assert topic.commit is not commits[0]
+
+
+def test_ids_of_what_was_not_stored_are_given_to_others(kept):
+    topic = kept.topic
+    assert topic.publish_bodies([b"a", b"b"]) == (2, 0)
+    commit = topic.commit
+    topic.partitions[0].write(FULL)
+    assert commit.error is FULL
+    assert (topic.message_count, topic.published_count) == (0, 0)
+    assert topic.publish_bodies([b"c"]) == (1, 0)
+    topic.partitions[0].write()
+    assert bodies_of(topic.group()) == [b"c"]
+
+
+def test_an_id_that_comes_again_waits_for_the_same(kept):
+    topic = kept.topic
+    topic.publish_once(b"a", None, 0.0, b"1")
+    commit = topic.commit
+    topic.publish_once(b"b", None, 0.0, b"2")
+    topic.partitions[0].write()
+    topic.publish_once(b"c", None, 0.0, b"3")
+    assert topic.publish_once(b"a", None, 0.0, b"1") == 0
+    assert topic.commit is None, "it is stored already"
+    topic.publish_once(b"c", None, 0.0, b"3")
+    assert topic.commit not in (None, commit)
+    assert not topic.commit.is_done
+
+
+def test_an_id_whose_message_was_not_stored_can_come_again(kept):
+    topic = kept.topic
+    for error in (FULL, None):
+        assert topic.publish_once(b"a", None, 0.0, b"1") == 0
+        topic.publish_once(b"a", None, 0.0, b"1")
+        topic.partitions[0].write(error)
+    assert bodies_of(topic.group()) == [b"a"]
+    topic.publish_once(b"a", None, 0.0, b"1")
+    assert (topic.commit, topic.message_count) == (None, 1)
+
+
+def test_an_id_of_a_delayed_message_that_was_not_kept_can_come_again(kept):
+    topic, state = kept.topic, kept.memory.state
+    for error in (FULL, None):
+        assert topic.publish_once(b"a", None, 5.0, b"1") is None
+        commit = topic.commit
+        assert topic.publish_once(b"a", None, 5.0, b"1") is None
+        assert topic.commit is commit
+        assert topic.delayed_count == 1
+        state.save(error)
+        assert commit.error is error
+    assert topic.delayed_count == 1
+    assert list(state.saved.recent) == [("default", b"1")]
+    topic.publish_once(b"a", None, 5.0, b"1")
+    assert (topic.commit, topic.delayed_count) == (None, 1)
+
+
+def test_ids_are_known_after_a_restart(kept):
+    kept.topic.publish_once(b"a", None, 0.0, b"1")
+    kept.topic.publish_once(b"b", None, 100.0, b"2")
+    kept.topic.partitions[0].write()
+    kept.memory.state.save()
+    kept.time.now += 50
+    kept.restart()
+    topic = kept.topic
+    assert topic.publish_once(b"x", None, 0.0, b"1") == 0
+    assert topic.publish_once(b"x", None, 0.0, b"2") is None
+    assert (topic.message_count, topic.delayed_count) == (1, 1)
+    kept.time.sleep(50)
+    assert topic.publish_once(b"x", None, 0.0, b"2") is None, "it is not stored yet"
+    topic.partitions[0].write()
+    gevent.sleep(0)  # the hub tells those who follow
+    assert topic.publish_once(b"x", None, 0.0, b"2") == 1
+    kept.time.sleep(RECENT_SECONDS - 100)
+    assert topic.publish_once(b"new", None, 0.0, b"1") == 2, "its time began when it came first"
+    assert bodies_of(topic.group()) == [b"a", b"b", b"new"]
+
+
+def test_an_id_of_a_message_that_was_lost_is_not_known(kept):
+    """A loss of power may take a message, and leave its id; another message will be in its place."""
+    topic = kept.topic
+    for number in range(3):
+        topic.publish_once(b"%d" % number, None, 0.0, b"%d" % number)
+    topic.partitions[0].write()
+    kept.memory.state.save()
+    kept.restart({("default", 0): 1})
+    kept.memory.state.save()
+    assert list(kept.memory.state.saved.recent) == [("default", b"0")]
+    kept.topic.publish(pack(b"a", b"b", b"c"), 3)
+    kept.memory.state.save()
+    kept.restart()
+    topic = kept.topic
+    assert topic.publish_once(b"0", None, 0.0, b"0") == 0
+    assert topic.publish_once(b"1", None, 0.0, b"1") == 4
+    assert bodies_of(topic.group()) == [b"0", b"a", b"b", b"c", b"1"]
+
+
+def test_delayed_messages_are_there_after_a_restart(kept):
+    kept.topic.publish_once(b"a\n", b"key", 10.0, None)
+    kept.topic.publish_once(b"b", None, 5.0, None)
+    kept.memory.state.save()
+    kept.time.now += 7
+    kept.restart()
+    assert kept.topic.delayed_count == 2
+    kept.time.run()
+    assert kept.left() == [b"b"]
+    kept.time.sleep(3)
+    assert kept.left() == [b"a\n"]
+    kept.memory.state.save()
+    assert kept.memory.state.saved.delayed == {}
+
+
+def test_a_delayed_message_is_remembered_until_it_is_stored(kept):
+    topic = kept.topic
+    topic.publish_once(b"a", None, 5.0, b"1")
+    kept.memory.state.save()
+    kept.time.sleep(5)
+    assert (topic.message_count, topic.delayed_count) == (0, 1)
+    topic.partitions[0].write(FULL)
+    assert topic.delayed_count == 1
+    kept.time.sleep(10)
+    topic.partitions[0].write()
+    assert (topic.message_count, topic.delayed_count) == (1, 0)
+    assert topic.publish_once(b"a", None, 5.0, b"1") == 0
+
+
+def test_groups_are_there_after_a_restart(kept):
+    topic = kept.topic
+    for name in ("one", "two", "three"):
+        topic.group(name)
+    topic.publish(pack(b"a", b"b"), 2)
+    topic.partitions[0].write()
+    group = topic.group("two")
+    group.done(group.take(1, 0))
+    topic.forget_group("three")
+    kept.memory.state.save()
+    kept.restart()
+    assert list(kept.topic.groups) == ["one", "two"]
+    assert [kept.topic.groups[name].backlog for name in ("one", "two")] == [2, 1]
+
+
+def test_a_group_that_is_made_anew_has_forgotten_everything(kept):
+    topic = kept.topic
+    topic.publish(pack(b"a", b"b"), 2)
+    topic.partitions[0].write()
+    group = topic.group("g")
+    group.done(group.take(2, 100))
+    kept.memory.state.save()
+    topic.forget_group("g")
+    assert topic.group("g").backlog == 2
+    kept.memory.state.save()
+    kept.restart()
+    assert kept.topic.groups["g"].backlog == 2
+
+
+def test_dead_letters_are_stored_before_a_message_is_done(kept):
+    topic = kept.topic
+    topic.publish(pack(b"a"), 1)
+    topic.partitions[0].write()
+    dead = kept.broker.topic("default.dlq")
+    dead.partitions[0].waits = True
+    group = topic.group()
+    consumer = lease(kept, group)
+    group.bury(consumer, 0, "why")
+    assert group.commit is dead.commit
+    kept.memory.state.save()
+    assert kept.memory.state.saved.chunks["default", "default", 0, 0][0] == 1
+    dead.partitions[0].write()
+    kept.memory.state.save()
+    assert kept.memory.state.saved.lows["default", "default", 0] == 1
+
+
+def test_many_dead_letters_are_stored_when_all_of_them_are(make_server):
+    server = make_server(kept=True, partitions=2)
+    topic = server.topic
+    for body in (b"a", b"b", b"c", b"d"):
+        topic.publish_bodies([body])
+    dead = server.broker.topic("default.dlq")
+    for log in dead.partitions:
+        log.waits = True
+    group = topic.group()
+    consumer = Consumer(server.memory)
+    while batch := group.take(10, 1000):
+        group.lease(consumer, batch)
+    for id in (id_of(0, 0), id_of(0, 1), id_of(1, 0), id_of(1, 1)):
+        group.bury(consumer, id, "why")
+    assert not group.commit.is_done
+    for log in dead.partitions:
+        log.write()
+    assert group.commit.is_done
+    server.memory.state.save()
+    server.restart()
+    assert (server.topic.groups["default"].backlog, server.broker.find("default.dlq").message_count) == (0, 4)
+
+
+def test_partitions_and_limits_are_there_after_a_restart(make_server):
+    server = make_server(kept=True, partitions=3)
+    server.memory.limits["default"] = (1000, 60.0)
+    server.topic.group()
+    server.memory.state.save()
+    assert server.memory.state.saved.topics["default"].partitions == 3
+    server.limits = (TopicSettings(partitions=1), 100, 100)
+    server.restart()
+    assert len(server.broker.find("default").partitions) == 3
+
+
+def test_a_delayed_message_whose_time_was_over_keeps_its_order(kept):
+    for number, seconds in enumerate((3.0, 1.0, 2.0)):
+        kept.topic.publish_once(b"%d" % number, None, seconds, None)
+    kept.memory.state.save()
+    kept.time.now += 100
+    kept.restart()
+    kept.time.run()
+    assert kept.left() == [b"1", b"2", b"0"]
