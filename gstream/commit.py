@@ -12,7 +12,7 @@ from gevent import get_hub, getcurrent
 
 from gstream.errors import DiskError
 
-__all__ = ["Commit", "together"]
+__all__ = ["Commit", "followed", "together"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,13 @@ class Commit:
                 link()
             except Exception:  # the others must not wait for ever
                 log.exception("bug: something that was to follow a commit failed")
+
+
+def followed(commit: Commit, other: Commit) -> Commit:
+    """What is done when both are, and has failed when the first one has."""
+    whole = Commit()
+    commit.then(lambda: other.then(lambda: whole.finish(commit.error)))
+    return whole
 
 
 def together(commits: Iterable[Commit | None]) -> Commit | None:

@@ -218,7 +218,7 @@ class Config:
         0,
         Setting(
             "retain-bytes",
-            "How large each topic may become on disk: beyond that its oldest messages go, taken or not; 0: no limit.",
+            "How large a partition may become on disk: beyond that its oldest messages go, taken or not; 0: no limit.",
             lambda value: _read_bytes(value, 0, 1 << 50),
             _show_bytes,
             "SIZE",

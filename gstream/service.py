@@ -211,7 +211,7 @@ def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
 def _limit_connections(wanted: int, file_count: int) -> int:
     """Raise the limit on open files as far as it goes; how many connections it allows beside so many files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = SPARE_FILES + file_count
+    spare = SPARE_FILES + (file_count if hard == resource.RLIM_INFINITY else min(file_count, hard // 2))
     needed = wanted + spare
     if soft != resource.RLIM_INFINITY and soft < needed:
         most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from gstream.agenda import Agenda, Entry
 from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
-from gstream.commit import Commit, together
+from gstream.commit import Commit, followed, together
 from gstream.counted import CountedBatch, pack_bodies, pack_counted
 from gstream.delays import Delayed, Delays
 from gstream.errors import BusyError, FullError, UnknownNameError
@@ -170,7 +170,8 @@ class Topic:
                 raise self.full_error()
         if id is not None:
             self._remember(id, message_id)
-            if self.commit is not None:
+            if self.commit is not None and self._state is not None:
+                self.commit = followed(self.commit, self._state.commit())  # who is told has published it once
                 self._unsure[id] = self.commit
                 self.commit.then(partial(self._settle_id, id, self.commit))
         return message_id

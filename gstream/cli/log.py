@@ -143,7 +143,8 @@ def dump(target: str, topic: str | None, messages: bool, from_offset: int, count
   strange      something that gstream did not put there
 
 Each of these is a line that tells the file, where in it, and which messages; the last line tells how much was read.
-Only damage makes the exit code 1. Groups and settings, in meta.db, are not looked at.
+Only damage makes the exit code 1. With a whole DIR, groups and settings (meta.db) are verified, too; what is damaged
+there is told with what becomes of it when the server is started.
 
 \b
 Examples:
@@ -151,7 +152,7 @@ Examples:
   gstream log verify /var/lib/gstream -t orders
   gstream log verify /backup/gstream --json | jq 'select(.kind == "damaged")'
 
-Exit code 0: all messages are sound; 1: some are damaged; 2: an error; 130: interrupted.
+Exit code 0: all is sound; 1: something is damaged; 2: an error; 130: interrupted.
 """,
 )
 @_target

@@ -28,8 +28,14 @@ Examples:
   gstream serve --socket /run/user/1000/gstream.sock
   gstream serve --lease 300 --max-attempts 3     (slow consumers, impatient ones)
   gstream serve --partitions 8 --retain 1GiB
+  gstream serve --data-dir /var/lib/gstream
+  gstream serve --data-dir data --sync 1         (faster; a power loss may cost a second)
+  gstream serve --data-dir data --retain-seconds 604800 --retain-bytes 10GiB
   GSTREAM_LOG_JSON=1 gstream serve --config gstream.toml
   gstream serve --config gstream.toml --check
+
+With --data-dir, messages outlive the server; docs/operations.md says what is promised. Where the directory cannot be
+used, one line says why, and the exit code is 2.
 
 SIGTERM or Ctrl-C stops it: what was read is answered first. A second one ends it at once.
 """,

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-__all__ = ["Changes", "DelayedMessage", "GroupKey", "KeptMessage", "Saved", "ShareKey", "TopicRow"]
+__all__ = ["CHUNK_MESSAGES", "Changes", "DelayedMessage", "GroupKey", "KeptMessage", "Saved", "ShareKey", "TopicRow"]
+
+CHUNK_MESSAGES: Final = 1024
+"""So many states are in a chunk."""
 
 GroupKey: TypeAlias = tuple[str, str]
 """Topic and group."""

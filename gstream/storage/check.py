@@ -2,7 +2,7 @@
 
 It changes nothing and takes no lock, so it works beside a running server: what is appended after a segment was opened
 is not looked at, the end of the last segment may be half written, an index may be just being written, and a segment or
-a topic may be dropped meanwhile.
+a topic may be dropped meanwhile. ``meta.db`` is read as SQLite's readers do, which stop no writer.
 
 Never holds more than a window of a segment and one batch. Knows the directory's layout, and no log. Blocks; raises
 StorageError.
@@ -18,12 +18,14 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from gstream.errors import StorageError, VersionError
+from gstream.storage import salvage
 from gstream.storage.contents import contradiction
 from gstream.storage.directory import LOCK, TOPICS, VERSION, is_partition, is_topic, read_version
 from gstream.storage.files import Files, storage_error
 from gstream.storage.finding import Finding, Kind
 from gstream.storage.frame import CHECKED_FROM, Frame, FrameError
 from gstream.storage.index import ENTRY_BYTES, INDEX_HEADER_BYTES, Index, IndexFileError
+from gstream.storage.meta import META
 from gstream.storage.scan import NO_LIMIT, Gap, Window, scan
 from gstream.storage.segment import CUT, INDEX, LOG, base_of, name_of
 
@@ -42,7 +44,7 @@ MAX_NAMES: Final = 10
 """Of topics, in an error."""
 
 _VERSION_FILE: Final = "version"
-_BESIDES: Final = ("meta.db",)
+_BESIDES: Final = (META,)
 """What else the disk engine keeps in its directory: whatever begins like this."""
 
 EXPECTED: Final = (
@@ -119,7 +121,8 @@ def verify(
 ) -> Iterator[Finding]:
     """All that is not as it should be in a segment's file, a partition's, a topic's or the whole directory.
 
-    Of these only Kind.DAMAGED has cost messages. totals: is told what was read. For the rest see :func:`dump`.
+    Of these only Kind.DAMAGED may have cost messages. totals: is told what was read, but for ``meta.db``, which comes
+    last, and only with the whole directory. For the rest see :func:`dump`.
     """
     files = files or Files()
     totals = totals or Totals()
@@ -131,6 +134,8 @@ def verify(
             with suppress(FileNotFoundError):  # dropped meanwhile
                 yield from _verify_part(files, part, meter, totals)
             meter.finish(part)
+        if topic is None:
+            yield from salvage.verify(os.path.join(target, META))
 
 
 class _Meter:

@@ -1,9 +1,9 @@
 """The disk engine: logs in files, and what their groups have done in ``meta.db``.
 
-It owns the directory, the threadpool's work, the memory in which the newest messages stay, and what is read ahead.
+It owns the directory, the threads, the memory in which the newest messages stay, and what is read ahead.
 ``ok`` means that a message is on disk (``--sync always``), or that the system has it and will write it.
 
-Starting blocks; afterwards files are only touched in the hub's threadpool.
+Starting blocks; afterwards files are only touched in the engine's own threads.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from gstream.storage.reading import Reading
 from gstream.storage.restored import Restored, SavedTopic
 from gstream.storage.retention import PER_LIMIT, Limits, Retention
 from gstream.storage.state import State
+from gstream.storage.threads import Threads
 
 __all__ = ["Disk", "DiskSettings"]
 
@@ -98,7 +99,7 @@ class Disk(Budget):
         self.clock = clock
         self.retain_bytes = self.settings.retain_bytes
         self.syncs_always = self.settings.sync_seconds == 0
-        self.pool = get_hub().threadpool
+        self.pool = Threads()
         self.cached_bytes = 0
         """Of the newest messages of all logs, in memory."""
         self._cache_bytes = min(max_bytes // CACHE_SHARE, MOST_CACHE_BYTES)
@@ -118,13 +119,18 @@ class Disk(Budget):
         self._opened: dict[tuple[str, int], Log] = {}
         self._limits: dict[str, tuple[int | None, float | None]] = {}
         self.directory = Directory(path, self._report, files=files)
+        meta: Meta | None = None
         try:
-            self.state = State(Meta(f"{path}/{META}", sync=self.syncs_always), self.pool)
-            self._restored = Restored(self.state.meta.load())
+            meta = Meta(f"{path}/{META}", sync=self.syncs_always, report=self._report)
+            self.state = State(meta, self.pool)
+            self._restored = Restored(meta.load())
             self._limits = self._restored.limits()
             self._open_logs()
         except BaseException:
+            if meta is not None:
+                meta.close()
             self.directory.close()
+            self.pool.close()
             raise
 
     @property
@@ -150,7 +156,7 @@ class Disk(Budget):
             log.info("opened", extra=facts)
 
     def _open_log(self, place: tuple[str, int]) -> Log | StorageError:
-        """In the threadpool."""
+        """In a thread."""
         try:
             return self.directory.open_log(*place)
         except StorageError as error:
@@ -332,6 +338,7 @@ class Disk(Budget):
         yield "disk.state", self.state.meta.size
         yield "disk.torn", self.torn_bytes
         yield "disk.lost", self.lost_count
+        yield "disk.failing", sum([each.is_failing for each in self.logs]) + self.state.is_failing
 
     # --- the end
 
@@ -355,10 +362,11 @@ class Disk(Budget):
                 if error is not None:
                     log.error("cannot close a log: %s", error, extra={"topic": each.topic})
         self.pool.apply(self.directory.close)
+        self.pool.close()
 
 
 def _sync(files: Log) -> StorageError | None:
-    """In the threadpool."""
+    """In a thread."""
     try:
         files.sync()
     except StorageError as error:
@@ -367,7 +375,7 @@ def _sync(files: Log) -> StorageError | None:
 
 
 def _close(files: Log) -> StorageError | None:
-    """In the threadpool."""
+    """In a thread."""
     try:
         files.close()
     except StorageError as error:

@@ -10,8 +10,8 @@ a failed sync nothing is taken until the log was reopened.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gstream.batch import Batch
@@ -19,7 +19,7 @@ from gstream.commit import Commit
 from gstream.errors import DiskError, DiskFullError, StorageError, SyncFailedError
 from gstream.storage.chain import Chain, Piece
 from gstream.storage.log import Log
-from gstream.storage.reading import DiskCursor
+from gstream.storage.reading import DiskCursor, stored_part
 from gstream.storage.retention import Reader
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class DiskLog(Chain):
         self._waiting_bytes = 0
         self._next = Commit()
         self._writing: Commit | None = None
+        self._writing_count = 0
+        self._stored_offset = self.end_offset  # behind what is known to be stored; end_offset follows in the same turn
         self._failure: StorageError | None = None
         self._is_full = False  # as far as is known; told once
         self.is_removed = False
@@ -71,6 +73,11 @@ class DiskLog(Chain):
         """Its files; there must be some."""
         assert self.opened is not None
         return self.opened
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was written last could not be stored."""
+        return self._is_full or self._failure is not None
 
     @property
     def oldest_offset(self) -> int:
@@ -128,10 +135,11 @@ class DiskLog(Chain):
         ]
         self._waiting = []
         self._writing, self._next = self._next, Commit()
+        self._writing_count = sum([batch.count for batch in batches])
         self.budget.pool.spawn(self._write, batches).rawlink(self._written)
 
     def _write(self, batches: list[Batch]) -> tuple[list[Batch], StorageError | None]:
-        """In the threadpool."""
+        """In a thread."""
         try:
             if self.opened is None:
                 self.opened = self.budget.directory.open_log(self.topic, self.partition)
@@ -147,6 +155,7 @@ class DiskLog(Chain):
 
     def _written(self, result: Any) -> None:
         commit, self._writing = self._writing, None
+        count, self._writing_count = self._writing_count, 0
         assert commit is not None
         try:
             batches, error = result.get()
@@ -156,6 +165,7 @@ class DiskLog(Chain):
         if error is not None:
             self.fail(error, commit)
             return
+        self._stored_offset += count
         if not self.budget.syncs_always:
             self.budget.written(self)
         if self._is_full:
@@ -186,7 +196,7 @@ class DiskLog(Chain):
     def fail(self, error: StorageError, commit: Commit | None = None) -> None:
         """What was to be written (``commit``) was not, nor is what waits; nobody has been told of their offsets."""
         waiting, self._waiting = self._waiting, []
-        self.next_offset = self.end_offset
+        self.next_offset = self._stored_offset + self._writing_count
         following = self._next
         if waiting:
             self._next = Commit()
@@ -205,6 +215,9 @@ class DiskLog(Chain):
     def _reopen(self) -> None:
         if self.is_removed:
             return
+        if self._writing is not None:  # what becomes of it is to be known first
+            self.budget.again_later(REOPEN_SECONDS, self._reopen)
+            return
         self.budget.pool.spawn(_reopen, self.files).rawlink(self._reopened)
 
     def _reopened(self, result: Any) -> None:
@@ -212,6 +225,8 @@ class DiskLog(Chain):
         if error is not None:
             self.budget.again_later(REOPEN_SECONDS, self._reopen)
             return
+        if self._waiting and self._failure is not None:  # it may have been told ids that others have
+            self.fail(self._failure)
         self._failure = None
         end = self.files.end_offset
         log.warning("can store again", extra={"topic": self.topic, "partition": self.partition, "end": end})
@@ -227,9 +242,10 @@ class DiskLog(Chain):
         self._pieces = [Piece(end, self._end_place, 0, bytearray(), Batch, self._last_ms)]
         self._first = 0
         self._last = self._pieces[0]
-        self.end_offset = self.next_offset = end
+        self.end_offset = self.next_offset = self._stored_offset = end
         for reader in self.readers:
             reader.take_back(end)
+        self.budget.state.commit()  # at once: the next messages will have the offsets of those that are lost
         for cursor in self.cursors:
             cursor.put(min(cursor.offset, end))
 
@@ -289,12 +305,14 @@ class DiskLog(Chain):
     def peek(self, offset: int, max_messages: int, max_bytes: int) -> list[Batch]:
         """Messages from this offset on: at most so many, and about so many bytes of them. Blocks this greenlet.
 
-        Raises StorageError.
+        Raises DiskError.
         """
         found: list[Batch] = []
         offset = max(offset, self.oldest_offset)
         while offset < min(self.first_offset, self.end_offset) and max_messages > 0 and max_bytes > 0:
-            batches = self.budget.pool.apply(self.files.read, (offset, max_bytes))
+            with _as_reply():
+                there = self.budget.pool.apply(self.files.read, (offset, max_bytes))
+            batches = stored_part(there, self.end_offset)
             if not batches:
                 offset = self.first_offset
             for batch in batches:
@@ -312,16 +330,26 @@ class DiskLog(Chain):
     def find_time(self, time_ms: int) -> int:
         """The offset of the first message that is kept and was published then or later; the end, if there is none.
 
-        Blocks this greenlet. Raises StorageError.
+        Blocks this greenlet. Raises DiskError.
         """
         if self.opened is None:
             return self.end_offset
-        found: int = self.budget.pool.apply(self.opened.find_time, (time_ms,))
+        with _as_reply():
+            found = self.budget.pool.apply(self.opened.find_time, (time_ms,))
         return min(found, self.end_offset)
 
 
+@contextmanager
+def _as_reply() -> Iterator[None]:
+    """What files do to those who read is told to the client."""
+    try:
+        yield
+    except StorageError as error:
+        raise DiskError(str(error)) from error
+
+
 def _reopen(files: Log) -> StorageError | None:
-    """In the threadpool."""
+    """In a thread."""
     try:
         files.reopen()
     except StorageError as error:

@@ -4,6 +4,8 @@ What has changed is written in one transaction. A statement writes as many rows 
 the interpreter's lock away, and whoever keeps a thread busy gives it back after 5 ms; a thousand rows one by one took
 5 s beside a busy thread, all at once they take 50 ms. For the same reason nothing is compressed here.
 
+Each row has a checksum. What is read, and how far it is believed, is salvage.py's.
+
 Knows no topic, no group and no clock. Blocks, and raises StorageError; may be called from any thread, one at a time.
 """
 
@@ -16,10 +18,9 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from gstream.errors import DamagedError, DiskFullError, StorageError, VersionError
-from gstream.storage import tables
+from gstream.storage import salvage, tables
 from gstream.storage.changes import Changes, DelayedMessage, GroupKey, KeptMessage, Saved, ShareKey, TopicRow
-from gstream.storage.files import storage_error
+from gstream.storage.finding import Finding, Kind, Report
 
 __all__ = ["META", "Changes", "DelayedMessage", "KeptMessage", "Meta", "Saved", "TopicRow"]
 
@@ -37,13 +38,6 @@ _MAX_STATEMENT_BYTES: Final = 1 << 20
 """Of blobs in one statement, which are copied for it."""
 _STATEMENTS: Final = 32
 """Kept ready, of every table and number of rows."""
-
-_FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-"""The latter: a file could not be made a byte longer."""
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-"""The last one: our statements are right, so the tables are not."""
-_PRIMARY: Final = 0xFF
-"""What a code means; the rest of it tells where."""
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -92,21 +86,23 @@ class Meta:
     """The file, open until it is closed; it is made if it does not exist.
 
     sync: what was written is on disk when :meth:`write` returns; else the system has it, and no loss of power damages
-    the file.
+    the file. report: is told what is damaged, and yet no reason to refuse the file.
 
     Opening reads all of it. Raises VersionError, DamagedError, DiskFullError, StorageError.
     """
 
-    def __init__(self, path: str, *, sync: bool) -> None:
+    def __init__(self, path: str, *, sync: bool, report: Report = lambda _: None) -> None:
         self.path = path
+        self._report = report
         self._ids: _Ids | None = None
-        with self._errors():
+        with salvage.errors(path):
             # SQLite would make a file that everybody may read, and there are messages in it.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
             self._connection = sqlite3.connect(
                 path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
             )
+            self._connection.text_factory = salvage.text_of
             try:
                 self._open(sync)
             except BaseException:
@@ -132,9 +128,45 @@ class Meta:
         return size
 
     def load(self) -> Saved:
-        """All that is stored. Raises DamagedError, StorageError."""
-        with self._errors():
-            return self._load(_Ids(self._connection))
+        """All that is stored and can be believed; what cannot is reported, and removed.
+
+        Raises DamagedError if that would cost messages, DiskFullError, StorageError.
+        """
+        with salvage.errors(self.path):
+            found = salvage.read(self._connection, self.path)
+            for finding in found.findings:
+                self._report(finding)
+            if found.keep_aside:
+                self._keep_aside()
+            if found.rewritten or found.repair:
+                self._repair(found)
+        return found.saved
+
+    def _repair(self, found: salvage.Salvaged) -> None:
+        self._ids = None
+        # With foreign keys, rows are removed one by one, and each is looked for in an index that may not have it.
+        self._pragma("foreign_keys = OFF")
+        try:
+            with self._transaction():
+                for table in found.rewritten:
+                    self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  # a name of our own
+                self._apply(found.repair, _Ids(self._connection))
+        finally:
+            self._pragma("foreign_keys = ON")
+
+    def _keep_aside(self) -> None:
+        """Copy all of it to a file for people, unless there is one."""
+        aside = f"{self.path}.damaged"
+        try:
+            os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+        except FileExistsError:
+            return
+        try:
+            self._connection.execute("VACUUM INTO ?", (aside,))
+        except BaseException:
+            os.remove(aside)
+            raise
+        self._report(Finding(Kind.KEPT_ASIDE, aside, "a copy of what was found, with the damaged messages"))
 
     def write(self, changes: Changes) -> None:
         """Store all of these changes, or none of them if it raises.
@@ -144,7 +176,7 @@ class Meta:
         """
         if not changes:
             return
-        with self._errors():
+        with salvage.errors(self.path):
             try:
                 with self._transaction():
                     self._ids = self._ids or _Ids(self._connection)
@@ -157,13 +189,7 @@ class Meta:
 
     def _open(self, sync: bool) -> None:
         """Look before anything is changed: the file may be somebody else's."""
-        if self._pragma("application_id") == tables.APPLICATION_ID:
-            version = self._pragma("user_version")
-            if version != tables.VERSION:
-                raise VersionError(f"{self.path}: has version {version}, this gstream reads {tables.VERSION}")
-        elif self._pragma("schema_version"):
-            raise VersionError(f"{self.path}: not a file of gstream's; move it away")
-        else:
+        if not salvage.is_ours(self._connection, self.path):
             self._pragma("journal_mode = WAL")
             with self._transaction():
                 for table in tables.TABLES:
@@ -175,11 +201,13 @@ class Meta:
         self._pragma(f"wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self._pragma(f"journal_size_limit = {_MAX_LOG_BYTES}")
         self._pragma("foreign_keys = ON")
-        found = self._pragma("quick_check(1)")
-        if found != "ok":
-            raise self._damaged(str(found))
-        if self._pragma("foreign_key_check"):
-            raise self._damaged("it tells of what is not in it")
+        salvage.check(self._connection, self.path)
+        # With one flipped bit in the file's header, SQLite only reads it: that must not be met by the first change.
+        self._connection.execute("BEGIN")
+        try:
+            self._pragma(f"user_version = {tables.VERSION}")
+        finally:
+            self._connection.execute("ROLLBACK")  # so it takes no room
 
     def _pragma(self, text: str) -> object:
         row = self._connection.execute(f"PRAGMA {text}").fetchone()
@@ -196,49 +224,7 @@ class Meta:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _damaged(self, why: str) -> DamagedError:
-        text = f"{self.path}: damaged ({' '.join(why.split())}); move it away, and groups start at the oldest message"
-        return DamagedError(text)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise storage_error(error, self.path) from error
-        except UnicodeDecodeError as error:  # a message of SQLite's that quotes what it has read
-            raise self._damaged("its tables cannot be read") from error
-        except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
-                raise  # a constraint, or the wrong use of the module: a bug
-            # Text that is no UTF-8 has no code: the module finds it.
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-            if code in _FULL:
-                raise DiskFullError(f"{self.path}: {error}") from error
-            if code & _PRIMARY in _DAMAGED:
-                raise self._damaged(str(error)) from error
-            raise StorageError(f"{self.path}: {error}") from error
-
     # --- the tables
-
-    def _load(self, ids: _Ids) -> Saved:
-        find = self._connection.execute
-        topics = {id: name for name, id in ids.topics.items()}
-        shares = {id: key for key, id in ids.shares.items()}
-        saved = Saved(groups=list(ids.groups))
-        for name, *settings in find("SELECT name, partitions, retain_bytes, retain_seconds FROM topics"):
-            saved.topics[name] = TopicRow(*settings)
-        for share, low in find("SELECT id, low FROM shares WHERE low IS NOT NULL"):
-            saved.lows[shares[share]] = low
-        for share, number, states in find("SELECT share, number, states FROM chunks"):
-            saved.chunks[*shares[share], number] = states
-        for share, message, *kept in find("SELECT share, message, attempt, due_ms, time_ms, kind, data FROM kept"):
-            saved.kept[*shares[share], message] = KeptMessage(*kept)
-        for topic, number, *delayed in find("SELECT topic, number, partition, due_ms, id, kind, data FROM delayed"):
-            saved.delayed[topics[topic], number] = DelayedMessage(*delayed)
-        for topic, id, message, time_ms in find("SELECT topic, id, message, time_ms FROM recent ORDER BY time_ms"):
-            saved.recent[topics[topic], id] = message, time_ms
-        return saved
 
     def _apply(self, changes: Changes, ids: _Ids) -> None:
         self._run(tables.REMOVE_TOPICS, [(id,) for id in ids.remove_topics(changes.removed_topics)])
@@ -250,20 +236,26 @@ class Meta:
         shares, topics = ids.shares, ids.topics
         removed = [key for key, states in changes.chunks.items() if states is None]
         self._run(tables.REMOVE_CHUNKS, [(shares[key[:3]], key[3]) for key in removed if key[:3] in shares])
-        chunks = [(key, states) for key, states in changes.chunks.items() if states is not None]
-        self._run(tables.PUT_CHUNKS, [(shares[key[:3]], key[3], states) for key, states in chunks])
+        chunks = [(shares[key[:3]], key[3], states) for key, states in changes.chunks.items() if states is not None]
+        checksum = tables.checksum_of_chunk
+        self._run(tables.PUT_CHUNKS, [(id, n, checksum(id, n, states), states) for id, n, states in chunks])
         removed = [key for key, message in changes.kept.items() if message is None]
         self._run(tables.REMOVE_KEPT, [(shares[key[:3]], key[3]) for key in removed if key[:3] in shares])
         kept = [(shares[key[:3]], key[3], each) for key, each in changes.kept.items() if each is not None]
-        self._run(tables.PUT_KEPT, [(*key, m.attempt, m.due_ms, m.time_ms, m.kind, m.data) for *key, m in kept])
+        rows: list[_Row] = [(*key, m.attempt, m.due_ms, m.time_ms, m.kind, m.data) for *key, m in kept]
+        self._run(tables.PUT_KEPT, [(*row[:-1], tables.checksum_of_kept(*row), row[-1]) for row in rows])
         gone = [key for key, message in changes.delayed.items() if message is None]
         self._run(tables.REMOVE_DELAYED, [(topics[topic], number) for topic, number in gone if topic in topics])
         delayed = [(ids.topic(key[0]), key[1], each) for key, each in changes.delayed.items() if each is not None]
-        self._run(tables.PUT_DELAYED, [(*key, m.partition, m.due_ms, m.id, m.kind, m.data) for *key, m in delayed])
+        rows = [(*key, m.partition, m.due_ms, m.id, m.kind, m.data) for *key, m in delayed]
+        self._run(tables.PUT_DELAYED, [(*row[:-1], tables.checksum_of_delayed(*row), row[-1]) for row in rows])
         forgotten = [key for key, known in changes.recent.items() if known is None]
         self._run(tables.REMOVE_RECENT, [(topics[topic], id) for topic, id in forgotten if topic in topics])
-        recent = [(key, known) for key, known in changes.recent.items() if known is not None]
-        self._run(tables.PUT_RECENT, [(ids.topic(topic), id, *known) for (topic, id), known in recent])
+        known = [
+            (ids.topic(topic), id, *answer) for (topic, id), answer in changes.recent.items() if answer is not None
+        ]
+        checksum_of_id = tables.checksum_of_recent
+        self._run(tables.PUT_RECENT, [(of, id, n, ms, checksum_of_id(of, id, n, ms)) for of, id, n, ms in known])
 
     def _put_topics(self, topics: dict[str, TopicRow], ids: _Ids) -> None:
         rows = []
@@ -271,7 +263,8 @@ class Meta:
             id = ids.topics.get(name)
             if id is None:
                 id = ids.topics[name] = ids.new()
-            rows.append((id, name, row.partitions, row.retain_bytes, row.retain_seconds))
+            values = (id, name, row.partitions, row.retain_bytes, row.retain_seconds)
+            rows.append((*values, tables.checksum_of_topic(*values)))
         self._run(tables.PUT_TOPICS, rows)
 
     def _put_groups(self, changes: Changes, ids: _Ids) -> None:
@@ -279,7 +272,8 @@ class Meta:
         for topic, name in (*changes.groups, *(key[:2] for key in changes.share_keys())):
             if (topic, name) not in ids.groups:
                 id = ids.groups[topic, name] = ids.new()
-                rows.append((id, ids.topic(topic), name))
+                of_topic = ids.topic(topic)
+                rows.append((id, of_topic, name, tables.checksum_of_group(id, of_topic, name)))
         self._run(tables.PUT_GROUPS, rows)
 
     def _put_shares(self, changes: Changes, ids: _Ids) -> None:
@@ -290,7 +284,8 @@ class Meta:
                 id = ids.shares[key] = ids.new()
             elif key not in changes.lows:
                 continue
-            rows.append((id, ids.groups[key[:2]], key[2], changes.lows.get(key)))
+            values = (id, ids.groups[key[:2]], key[2], changes.lows.get(key))
+            rows.append((*values, tables.checksum_of_share(*values)))
         self._run(tables.PUT_SHARES, rows)
 
     def _run(self, statement: tables.Statement, rows: list[_Row]) -> None:

@@ -1,6 +1,6 @@
 """Reading what is on disk and not in memory any more, for cursors, ahead of what they need.
 
-Files are read in the hub's threadpool. A cursor that has come to the end of what is in memory finds nothing for the
+Files are read in the engine's threads. A cursor that has come to the end of what is in memory finds nothing for the
 moment, and is told when there is more. What is read ahead of all cursors together is bounded: a cursor that finds no
 room waits until others have read theirs on, or have not touched it for a while.
 
@@ -13,20 +13,20 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent import get_hub
-from gevent.threadpool import ThreadPool
 
 from gstream.agenda import Agenda
 from gstream.batch import Batch
 from gstream.errors import StorageError
 from gstream.storage.chain import Cursor, Piece
+from gstream.storage.threads import Threads, Work
 
 if TYPE_CHECKING:
     from gstream.storage.disklog import DiskLog
 
-__all__ = ["DiskCursor", "Reading"]
+__all__ = ["DiskCursor", "Reading", "stored_part"]
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,12 @@ class DiskCursor(Cursor):
     def read(self, max_messages: int, max_bytes: int) -> Batch | None:
         """As Cursor's. None, too, while more is being read from the disk; then ``is_loading``."""
         batch = Cursor.read(self, max_messages, max_bytes)
-        if batch is None and self.offset < self._chain.end_offset and self._reading.bring(self._chain, self):
-            batch = Cursor.read(self, max_messages, max_bytes)
+        if batch is None:
+            if self.offset < self._chain.end_offset:
+                if self._reading.bring(self._chain, self):
+                    batch = Cursor.read(self, max_messages, max_bytes)
+            elif self.held_bytes:
+                self.put(self.offset)
         return batch
 
     def is_in(self, piece: Piece) -> bool:
@@ -106,7 +110,7 @@ def _do_nothing(*_: object) -> None:
 class Reading:
     """What is in memory of logs for cursors that lie behind, up to so many bytes."""
 
-    def __init__(self, pool: ThreadPool, agenda: Agenda, max_bytes: int) -> None:
+    def __init__(self, pool: Threads, agenda: Agenda, max_bytes: int) -> None:
         self._pool = pool
         self._agenda = agenda
         self._max_bytes = max_bytes
@@ -179,10 +183,11 @@ class Reading:
         self._holders[cursor] = None
         self._pool.spawn(_read, log, offset).rawlink(partial(self._loaded, log, cursor, cursor.number, offset))
 
-    def _loaded(self, log: DiskLog, cursor: DiskCursor, number: int, offset: int, result: Any) -> None:
+    def _loaded(self, log: DiskLog, cursor: DiskCursor, number: int, offset: int, work: Work) -> None:
         if cursor.number != number:
             return  # it was put elsewhere; what was held for it is counted no more
-        batches, error = result.get()
+        batches, error = work.get()
+        batches = stored_part(batches, log.end_offset)
         size = sum([len(batch.data) for batch in batches])
         cursor.held_bytes += size - READ_BYTES
         self.used_bytes += size - READ_BYTES
@@ -194,20 +199,27 @@ class Reading:
         end = offset
         pieces: list[Piece] = []
         for batch in batches:
+            assert isinstance(batch.times, int)
             if batch.offset > end:
-                cursor.on_missing(end, batch.offset)
+                self._miss(log, cursor, end, batch.offset)
             piece = Piece(batch.offset, 0, batch.count, batch.data, type(batch), batch.times)
             if pieces:
                 pieces[-1].following = piece
             pieces.append(piece)
             end = batch.offset + batch.count
         if not pieces:  # nothing of it can be read: go on with what is in memory
-            cursor.on_missing(offset, log.first_offset)
+            self._miss(log, cursor, offset, log.first_offset)
             cursor.put(max(cursor.offset, log.first_offset))
         else:
             cursor.ahead = pieces[0], size
         self._start_waiting()
         cursor.on_read()
+
+    def _miss(self, each: DiskLog, cursor: DiskCursor, first: int, end: int) -> None:
+        """These messages are not there, though nobody has let them go."""
+        facts = {"topic": each.topic, "partition": each.partition, "first": first, "messages": end - first}
+        log.error("messages cannot be read, and are passed over; gstream log verify tells more", extra=facts)
+        cursor.on_missing(first, end)
 
     def _failed(self, cursor: DiskCursor, error: StorageError) -> None:
         """Nothing could be read for now: who waits for it looks again in a while."""
@@ -236,8 +248,17 @@ class Reading:
         self._sweep_later()
 
 
+def stored_part(batches: list[Batch], end: int) -> list[Batch]:
+    """Of what a file holds, the messages before this offset: others may be written, and not on disk yet."""
+    while batches and batches[-1].offset + batches[-1].count > end:
+        last = batches.pop()
+        if last.offset < end:
+            batches.append(last.part(0, end - last.offset))
+    return batches
+
+
 def _read(log: DiskLog, offset: int) -> tuple[list[Batch], StorageError | None]:
-    """In the threadpool."""
+    """In a thread."""
     try:
         return log.files.read(offset, READ_BYTES), None
     except StorageError as error:

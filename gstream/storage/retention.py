@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import gevent
 
-from gstream.errors import StorageError
+from gstream.errors import DiskError, StorageError
 
 if TYPE_CHECKING:
     from gstream.progress import Progress
@@ -81,13 +81,15 @@ class Retention:
                     gevent.sleep(0)
                 try:
                     self.look_at(each)
+                except DiskError:
+                    pass  # the state's writer tells of it
                 except StorageError as error:
                     log.error("cannot remove what is not kept: %s", error)  # noqa: TRY400  # no bug
                 except Exception:
                     log.exception("bug: looking for what can go failed", extra={"topic": each.topic})
 
     def look_at(self, each: DiskLog) -> None:
-        """Let go what need not be kept of this log. Blocks this greenlet. Raises StorageError."""
+        """Let go what need not be kept of this log. Blocks this greenlet. Raises StorageError, DiskError."""
         if each.opened is None or each.is_removed:
             return
         disk = self._disk
@@ -104,7 +106,10 @@ class Retention:
         end = self._end_of_limits(each, limit_bytes, limit_seconds)
         if end:
             self._lose(each, end)
-        end = max(end, self._end_of_done(each))
+        done = self._end_of_done(each)
+        if done > end:
+            disk.state.commit().wait()  # that it is done, or kept outside, has to be on disk first
+            end = done
         if end:
             disk.pool.apply(each.opened.drop_before, (end,))
 
@@ -157,3 +162,6 @@ class Retention:
             facts = {"topic": each.topic, "partition": each.partition, "messages": lost, "before": end}
             log.warning("messages that were not taken are gone, by the limits that were set", extra=facts)
             self._disk.lost_count += lost
+        elif not each.readers:
+            facts = {"topic": each.topic, "partition": each.partition, "before": end}
+            log.info("messages that nobody has asked for are gone, by the limits that were set", extra=facts)

@@ -1,7 +1,7 @@
 """What groups and topics have to remember, on its way to ``meta.db``.
 
 Whoever has changed says so; soon afterwards all who have changed are asked what they want to be kept, and that is
-written in one transaction, in the hub's threadpool. What could not be written is tried again, together with what has
+written in one transaction, in the engine's threads. What could not be written is tried again, together with what has
 changed since.
 
 Knows no topic and no group.
@@ -15,12 +15,12 @@ from typing import Protocol
 import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
-from gevent.threadpool import ThreadPool
 
 from gstream.commit import Commit
 from gstream.errors import StorageError
 from gstream.storage.changes import Changes
 from gstream.storage.meta import Meta
+from gstream.storage.threads import Threads
 
 __all__ = ["Source", "State"]
 
@@ -46,7 +46,7 @@ class State:
     changes: what is written next; whoever adds to it calls :meth:`note`.
     """
 
-    def __init__(self, meta: Meta, pool: ThreadPool) -> None:
+    def __init__(self, meta: Meta, pool: Threads) -> None:
         self.meta = meta
         self.changes = Changes()
         self._pool = pool
@@ -58,8 +58,14 @@ class State:
         self._failed = False
         self._writer: gevent.Greenlet[[], None] = gevent.Greenlet(self._run)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what has changed could not be written the last time."""
+        return self._failed
+
     def start(self) -> None:
-        """From here on, write."""
+        """Write what was put right while it was read, and from here on whatever changes. Blocks this greenlet."""
+        self._write()
         self._writer.start()
 
     def note(self, source: Source | None = None) -> None:
@@ -116,9 +122,12 @@ class State:
 
 
 def _write(meta: Meta, changes: Changes) -> StorageError | None:
-    """In the threadpool."""
+    """In a thread."""
     try:
         meta.write(changes)
     except StorageError as error:
         return error
+    except Exception as bug:
+        log.exception("bug: writing the groups' state failed")
+        return StorageError(f"a bug in the server: {bug}")
     return None

@@ -120,6 +120,7 @@ def test_each_message_that_could_not_be_stored_is_refused(kept, client, eol):
     publish_counted(kept.topic, counted(b"c", b"d", eol=eol), client)
     publish_counted(kept.topic, counted(b"e", id=b"1", eol=eol), client)
     kept.topic.partitions[0].write(FULL)
+    kept.memory.state.save()
     assert client.told() == REFUSED.replace(b"\n", eol) * 5
     publish(kept.topic, lines(b"a", eol=eol), client)
     kept.topic.partitions[0].write()
@@ -127,11 +128,12 @@ def test_each_message_that_could_not_be_stored_is_refused(kept, client, eol):
     assert kept.left() == [b"a"]
 
 
-def test_a_message_with_an_id_is_answered_when_it_is_stored(kept, client):
+def test_a_message_with_an_id_is_answered_when_it_is_stored_and_its_id_too(kept, client):
     for _ in range(2):
         publish_counted(kept.topic, counted(b"a", id=b"1"), client)
     assert (len(client.later), client.written) == (2, b"")
     kept.topic.partitions[0].write()
+    kept.memory.state.save()
     assert client.told() == b"+ 0\n+ 0\n"
     publish_counted(kept.topic, counted(b"a", id=b"1"), client)
     assert (client.later, client.written) == ([], b"+ 0\n")

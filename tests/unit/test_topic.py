@@ -415,6 +415,8 @@ def test_an_id_that_comes_again_waits_for_the_same(kept):
     commit = topic.commit
     topic.publish_once(b"b", None, 0.0, b"2")
     topic.partitions[0].write()
+    assert not commit.is_done, "its id is not kept yet"
+    kept.memory.state.save()
     topic.publish_once(b"c", None, 0.0, b"3")
     assert topic.publish_once(b"a", None, 0.0, b"1") == 0
     assert topic.commit is None, "it is stored already"
@@ -429,6 +431,7 @@ def test_an_id_whose_message_was_not_stored_can_come_again(kept):
         assert topic.publish_once(b"a", None, 0.0, b"1") == 0
         topic.publish_once(b"a", None, 0.0, b"1")
         topic.partitions[0].write(error)
+        kept.memory.state.save()
     assert bodies_of(topic.group()) == [b"a"]
     topic.publish_once(b"a", None, 0.0, b"1")
     assert (topic.commit, topic.message_count) == (None, 1)

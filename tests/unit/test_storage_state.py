@@ -1,0 +1,260 @@
+"""When the groups' state is written, what is in it, and what becomes of it when that fails."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from gstream.errors import DiskError, DiskFullError
+from gstream.storage.changes import TopicRow
+from gstream.storage.state import State
+from gstream.storage.threads import Threads
+from tests.unit.disk_ground import DiskGround, until
+
+
+class FakeMeta:
+    """Where changes are written. written: those that were. error: what the next writes raise."""
+
+    def __init__(self):
+        self.written = []
+        self.error = None
+        self.tries = 0
+        self.closed = False
+
+    def write(self, changes):
+        self.tries += 1
+        if self.error is not None:
+            raise self.error
+        self.written.append(changes)
+
+    def close(self):
+        self.closed = True
+
+
+class Group:
+    """Has something to remember."""
+
+    def __init__(self, name, low=0):
+        self.name = name
+        self.low = low
+        self.asked = 0
+
+    def collect(self, changes):
+        self.asked += 1
+        changes.lows["topic", self.name, 0] = self.low
+
+
+@pytest.fixture
+def threads():
+    threads = Threads()
+    yield threads
+    threads.close()
+
+
+@pytest.fixture
+def meta():
+    return FakeMeta()
+
+
+@pytest.fixture
+def state(meta, threads):
+    state = State(meta, threads)
+    state.start()
+    yield state
+    if not meta.closed:
+        state.close()
+
+
+def test_what_was_noted_is_written_together_and_once(state, meta):
+    groups = [Group("a", 1), Group("b", 2)]
+    for group in groups:
+        state.note(group)
+    groups[0].low = 5
+    state.note(groups[0])
+    until(lambda: meta.written)
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 5, ("topic", "b", 0): 2}]
+    assert [group.asked for group in groups] == [1, 1]
+
+
+def test_nothing_is_written_when_nothing_has_changed(state, meta):
+    state.commit().wait()
+    state.note()
+    state.commit().wait()
+    assert meta.tries == 0
+
+
+def test_a_commit_writes_at_once_and_with_others(state, meta):
+    group = Group("a", 1)
+    state.note(group)
+    first, second = state.commit(), state.commit()
+    assert first is second
+    first.wait()
+    assert len(meta.written) == 1
+    assert state.commit() is not first
+
+
+def test_what_changes_while_it_is_written_is_written_next(state, meta):
+    group = Group("a", 1)
+
+    def write(changes):
+        FakeMeta.write(meta, changes)
+        group.low += 1
+        state.note(group)
+
+    meta.write = write
+    state.note(group)
+    state.commit().wait()
+    meta.write = lambda changes: FakeMeta.write(meta, changes)
+    state.commit().wait()
+    assert [changes.lows["topic", "a", 0] for changes in meta.written] == [1, 2]
+
+
+def test_what_could_not_be_written_is_written_with_what_came_after(state, meta, caplog):
+    meta.error = DiskFullError("meta.db: full")
+    one, other = Group("a", 1), Group("b", 1)
+    state.note(one)
+    state.changes.topics["topic"] = TopicRow(1)
+    with pytest.raises(DiskError, match="full"):
+        state.commit().wait()
+    with pytest.raises(DiskError, match="full"):
+        state.commit().wait()
+    one.low = 7
+    state.note(one)
+    state.note(other)
+    meta.error = None
+    state.commit().wait()
+    (changes,) = meta.written
+    assert changes.lows == {("topic", "a", 0): 7, ("topic", "b", 0): 1}
+    assert changes.topics == {"topic": TopicRow(1)}
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"], "each is said once"
+
+
+def test_it_is_tried_again_by_itself(state, meta):
+    meta.error = DiskFullError("meta.db: full")
+    state.note(Group("a", 1))
+    until(lambda: meta.tries)
+    meta.error = None
+    until(lambda: meta.written)
+
+
+def test_a_bug_does_not_end_the_writing(state, meta, caplog):
+    meta.error = ValueError("something of a topic that is not there")
+    state.note(Group("a", 1))
+    with pytest.raises(DiskError, match="bug"):
+        state.commit().wait()
+    meta.error = None
+    state.commit().wait()
+    assert len(meta.written) == 1
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_closing_writes_what_is_left(state, meta):
+    group = Group("a", 3)
+    state.note(group)
+    state.close()
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 3}]
+    assert meta.closed
+
+
+def test_closing_while_it_is_written(state, meta, threads):
+    gate = gevent.get_hub().loop.async_
+    group = Group("a", 1)
+    state.note(group)
+    commit = state.commit()
+    gevent.sleep(0)
+    group.low = 2
+    state.note(group)
+    state.close()
+    assert commit.is_done
+    assert meta.written[-1].lows == {("topic", "a", 0): 2}
+    assert gate
+
+
+def test_closing_says_what_is_lost(state, meta, caplog):
+    meta.error = DiskFullError("meta.db: full")
+    state.note(Group("a", 3))
+    state.close()
+    assert "may come twice" in caplog.text
+    assert meta.closed
+
+
+# --- on an engine
+
+
+@pytest.fixture
+def ground(tmp_path):
+    ground = DiskGround(tmp_path)
+    yield ground
+    ground.disk.close()
+
+
+def test_a_group_is_kept_although_it_has_taken_nothing(ground):
+    ground.topic.group("one")
+    ground.restart()
+    assert list(ground.topic.groups) == ["one"]
+    ground.topic.forget_group("one")
+    ground.restart()
+    assert list(ground.topic.groups) == []
+
+
+def test_a_group_of_a_name_that_was_removed_is_new(ground):
+    ground.publish(b"a", b"b", b"c")
+    consumer, batch = ground.lease(2, "one")
+    ground.topic.groups["one"].leave(consumer)
+    ground.save()
+    ground.topic.forget_group("one")
+    again = ground.topic.group("one")
+    assert again.backlog == 3
+    ground.restart()
+    batch = ground.take("one")
+    assert (batch.bodies(), batch.attempt) == ([b"a", b"b", b"c"], 1)
+
+
+def test_delayed_messages_are_kept_before_they_are_answered(ground):
+    assert ground.topic.publish_once(b"later", None, 60, b"id") is None
+    ground.topic.commit.wait()
+    saved = ground.disk.state.meta.load()
+    assert [each.data for each in saved.delayed.values()] == [b"plater\n"]
+    ground.restart()
+    assert ground.topic.delayed_count == 1
+    assert ground.topic.publish_once(b"later", None, 60, b"id") is None, "it is known"
+    assert ground.topic.delayed_count == 1
+    ground.sleep(61)
+    ground.disk.flush()
+    assert ground.take_all() == [b"later"]
+    assert ground.topic.publish_once(b"later", None, 60, b"id") == 0
+    ground.restart()
+    assert ground.topic.delayed_count == 0
+    assert ground.topic.publish_once(b"later", None, 60, b"id") == 0
+
+
+def test_delayed_messages_whose_time_has_passed_come_in_the_order_of_their_times(ground):
+    for seconds in (30, 10, 20):
+        ground.topic.publish_once(b"%d" % seconds, None, seconds, None)
+    ground.topic.commit.wait()
+    ground.now += 100
+    ground.restart()
+    ground.sleep(0)
+    ground.disk.flush()
+    assert ground.take_all() == [b"10", b"20", b"30"]
+
+
+def test_attempts_are_kept(ground):
+    ground.publish(b"a", b"b")
+    for attempt in (1, 2, 3):
+        _, batch = ground.lease(1)
+        assert (batch.bodies(), batch.attempt) == ([b"a"], attempt)
+        ground.restart()
+    batch = ground.take(most=1)
+    assert (batch.bodies(), batch.attempt) == ([b"a"], 4)
+
+
+def test_a_place_to_which_a_group_was_moved_is_kept(ground):
+    ground.publish(*[b"%d" % number for number in range(10)])
+    group = ground.topic.group()
+    consumer, _ = ground.lease(8)
+    assert group.acknowledge(consumer, [1, 2, 5]) == []
+    ground.save()
+    assert group.seek(lambda _log: 4) == [4]
+    ground.restart()
+    assert ground.take_all() == [b"%d" % number for number in range(4, 10)]
