@@ -85,6 +85,7 @@ class Connection:
         "_readable",
         "_reading",
         "_reset",
+        "_sending",
         "_sent",
         "_shut",
         "_sock",
@@ -109,6 +110,7 @@ class Connection:
         self._read_bytes = READ_BYTES
         self._reading = False
         self._pending: Pending | None = None
+        self._sending = False  # waits until the client takes more
         self._storing = False  # waits until nothing is pending
         self._reset = False  # the client is gone; its kernel may have acknowledged what it never saw
         self._shut = False
@@ -159,12 +161,7 @@ class Connection:
             self._greenlet.switch()
 
     def watching(self, stop: Callable[[], None], *, stop_at_end: bool) -> Watch:
-        """Look after the client while the greenlet waits for something else.
-
-        ``stop`` is called from the hub, perhaps more than once, when the client is gone, when it interrupts with
-        telnet's Ctrl-C, and, if ``stop_at_end``, when it closes its sending side. What it sends stays in the kernel,
-        where it would wake the read watcher without end: from then on a timer does the looking.
-        """
+        """Look after the client while the greenlet waits for something else: see Watch."""
         return Watch(self, stop, stop_at_end)
 
     def pause(self) -> None:
@@ -247,7 +244,7 @@ class Connection:
     def flush_from_hub(self) -> None:
         """Called by the outbox: write what can be written; the greenlet sees to the rest."""
         out = self._out
-        if not out:
+        if not out or self._sending:  # the rest of what came before goes first
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
@@ -267,23 +264,23 @@ class Connection:
     def flush(self) -> None:
         """Hand everything queued to the kernel. Raises ClientGone."""
         out = self._out
-        if not out:
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._out_bytes = 0
-        try:
-            size = os.write(self._fd, data)
-        except BlockingIOError:
-            size = 0
-        except OSError as error:
-            self._reset = True
-            raise ClientGone from error
-        self._sent += size
-        if size < len(data):
-            self._send_slowly(memoryview(data)[size:])
+        while out:  # more may come while this waits
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._out_bytes -= len(data)
+            try:
+                size = os.write(self._fd, data)
+            except BlockingIOError:
+                size = 0
+            except OSError as error:
+                self._reset = True
+                raise ClientGone from error
+            self._sent += size
+            if size < len(data):
+                self._send_slowly(memoryview(data)[size:])
 
     def _send_slowly(self, data: memoryview) -> None:
+        self._sending = True
         try:
             with self._writable() as writable:
                 while data:
@@ -295,6 +292,8 @@ class Connection:
         except OSError as error:
             self._reset = True
             raise ClientGone from error
+        finally:
+            self._sending = False
 
     @contextmanager
     def _writable(self) -> Iterator[Any]:

@@ -13,6 +13,9 @@ from gstream.commit import Commit
 
 __all__ = ["Pending", "Refuse"]
 
+ENTRY_BYTES = 200
+"""What a reply costs beyond its own bytes."""
+
 Refuse: TypeAlias = Callable[[Exception], bytes]
 """What to say instead, when it could not be stored."""
 
@@ -30,7 +33,7 @@ class Pending:
         self._queue: deque[tuple[Commit | None, bytes, Refuse | None, int]] = deque()
         self._awaited: Commit | None = None
         self.size_bytes = 0
-        """Of the messages that are being stored."""
+        """Of the messages that are being stored, and of the replies."""
 
     def __len__(self) -> int:
         """How many replies there are."""
@@ -38,15 +41,18 @@ class Pending:
 
     def add(self, commit: Commit, reply: bytes, refuse: Refuse, size: int) -> None:
         """A reply for when that is stored, which is so many bytes large."""
+        size += len(reply) + ENTRY_BYTES
         self._queue.append((commit, reply, refuse, size))
         self.size_bytes += size
-        if commit is not self._awaited:
+        if commit is not self._awaited or commit.is_done:
             self._awaited = commit
             commit.then(self._look)
 
     def add_behind(self, reply: bytes) -> None:
         """A reply that goes out after those."""
-        self._queue.append((None, reply, None, 0))
+        size = len(reply) + ENTRY_BYTES
+        self._queue.append((None, reply, None, size))
+        self.size_bytes += size
 
     def clear(self) -> None:
         """Nobody is told anything any more."""

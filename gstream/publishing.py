@@ -36,8 +36,8 @@ def publish(topic: Topic, command: protocol.Publish, client: Client) -> None:
     count = command.count
     stored = topic.publish(command.data, count)
     commit = topic.commit
-    if commit is not None:
-        client.write_when(commit, protocol.encode_oks(stored), _refusal(count, command.eol), len(command.data))
+    if stored and commit is not None:
+        client.write_when(commit, protocol.encode_oks(stored), _refusal(stored, command.eol), len(command.data))
     elif stored:
         client.write(protocol.encode_oks(stored))
     if stored < count:
@@ -56,8 +56,8 @@ def publish_counted(topic: Topic, command: protocol.PublishCounted, client: Clie
         stored, first = topic.publish_bodies(command.bodies, command.key)
         reply = protocol.encode_done_ids(range(first, first + stored), several, eol) if stored else b""
     commit = topic.commit
-    if commit is not None:
-        client.write_when(commit, reply, _refusal(count, eol), sum(map(len, command.bodies)))
+    if stored and commit is not None:
+        client.write_when(commit, reply, _refusal(stored, eol), sum(map(len, command.bodies)))
     elif stored:
         client.write(reply)
     _refuse(topic, count - stored, eol, client)

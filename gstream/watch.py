@@ -24,7 +24,12 @@ LOOK_SECONDS = 1.0
 
 
 class Watch:
-    """What :meth:`Connection.watching` gives: no generator, since whoever is woken by a message waits for its end."""
+    """What :meth:`Connection.watching` gives: no generator, since whoever is woken by a message waits for its end.
+
+    ``stop`` is called from the hub, perhaps more than once, when the client is gone, when it interrupts with telnet's
+    Ctrl-C, and, if ``stop_at_end``, when it closes its sending side. What it sends stays in the kernel, where it would
+    wake the read watcher without end: from then on a timer does the looking.
+    """
 
     __slots__ = ("_connection", "_readable", "_stop", "_stop_at_end", "_timer")
 

@@ -59,7 +59,8 @@ class DiskLog(Chain):
         """What the messages that were appended last belong to."""
         self.on_stored: Callable[[int], object] = lambda _count: None
         self._waiting: list[tuple[list[bytes], int, type[Batch]]] = []  # what is written next
-        self._waiting_bytes = 0
+        self._waiting_bytes = 0  # of the last of these
+        self._waiting_held = self._writing_held = 0  # of all, in bytes
         self._next = Commit()
         self._writing: Commit | None = None
         self._writing_count = 0
@@ -91,22 +92,29 @@ class DiskLog(Chain):
 
     # --- writing
 
-    def append(self, data: bytes, count: int, kind: type[Batch] = Batch, *, always: bool = False) -> int:  # noqa: ARG002
+    def append(self, data: bytes, count: int, kind: type[Batch] = Batch, *, always: bool = False) -> int:
         """Store messages, given as a batch of that kind keeps them; ``commit`` says when they are, and whether.
 
-        Returns how many that will be: all.
+        always: store all of them; they were counted against the budget before.
+
+        Returns how many that will be: all, or none when too much is waiting already.
         """
+        budget, size = self.budget, len(data)
+        if size > budget.room_bytes and not always:
+            return 0
+        budget.held_bytes += size
+        self._waiting_held += size
         if not self._waiting and self._writing is None:
-            self.budget.write_soon(self)
+            budget.write_soon(self)
         waiting = self._waiting
         if waiting and waiting[-1][2] is kind and self._waiting_bytes < FRAME_BYTES:
             parts, before, _ = waiting[-1]
             parts.append(data)
             waiting[-1] = parts, before + count, kind
-            self._waiting_bytes += len(data)
+            self._waiting_bytes += size
         else:
             waiting.append(([data], count, kind))
-            self._waiting_bytes = len(data)
+            self._waiting_bytes = size
         self.next_offset += count
         self.commit = self._next
         return count
@@ -134,6 +142,7 @@ class DiskLog(Chain):
             for parts, count, kind in self._waiting
         ]
         self._waiting = []
+        self._writing_held, self._waiting_held = self._waiting_held, 0
         self._writing, self._next = self._next, Commit()
         self._writing_count = sum([batch.count for batch in batches])
         self.budget.pool.spawn(self._write, batches).rawlink(self._written)
@@ -156,6 +165,7 @@ class DiskLog(Chain):
     def _written(self, result: Any) -> None:
         commit, self._writing = self._writing, None
         count, self._writing_count = self._writing_count, 0
+        self.budget.held_bytes -= self._writing_held
         assert commit is not None
         try:
             batches, error = result.get()
@@ -196,6 +206,8 @@ class DiskLog(Chain):
     def fail(self, error: StorageError, commit: Commit | None = None) -> None:
         """What was to be written (``commit``) was not, nor is what waits; nobody has been told of their offsets."""
         waiting, self._waiting = self._waiting, []
+        self.budget.held_bytes -= self._waiting_held
+        self._waiting_held = 0
         self.next_offset = self._stored_offset + self._writing_count
         following = self._next
         if waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gstream.commit import Commit
-from gstream.pending import Pending
+from gstream.pending import ENTRY_BYTES, Pending
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def finish(commit, error=None):
 def test_nothing_goes_out_before_it_is_stored(pending, out):
     commit = Commit()
     pending.add(commit, b"ok\n", refuse, 5)
-    assert (len(pending), pending.size_bytes, out) == (1, 5, [])
+    assert (len(pending), pending.size_bytes, out) == (1, 5 + 3 + ENTRY_BYTES, [])
     finish(commit)
     assert (len(pending), pending.size_bytes, out) == (0, 0, [[b"ok\n"]])
 
@@ -73,7 +73,7 @@ def test_a_part_goes_out_while_the_rest_is_stored(pending, out):
     pending.add(second, b"2\n", refuse, 20)
     pending.add_behind(b"3\n")
     finish(first)
-    assert (out, pending.size_bytes) == ([[b"1\n"]], 20)
+    assert (out, pending.size_bytes) == ([[b"1\n"]], 20 + 2 * (2 + ENTRY_BYTES))
     finish(second)
     assert out == [[b"1\n"], [b"2\n", b"3\n"]]
 
@@ -92,6 +92,16 @@ def test_what_is_stored_already_goes_out_at_once(pending, out):
     finish(commit)
     pending.add(commit, b"ok\n", refuse, 1)
     assert (out, len(pending)) == ([[b"ok\n"]], 0)
+
+
+def test_what_becomes_stored_while_others_are_told_goes_out_too(pending, out):
+    commit = Commit()
+    commit.then(lambda: pending.add(commit, b"2\n", refuse, 1))
+    pending.add(commit, b"1\n", refuse, 1)
+    finish(commit)
+    assert (out, len(pending)) == ([[b"1\n", b"2\n"]], 0)
+    pending.add(commit, b"3\n", refuse, 1)
+    assert out[1:] == [[b"3\n"]]
 
 
 def test_who_is_gone_is_told_nothing(pending, out):
