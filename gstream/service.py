@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
+import sys
 import threading
 import time
 from types import TracebackType
@@ -95,7 +96,10 @@ class Service:
             raise RuntimeError("a Service starts once; make another")
         self._started = True
         config = self.config
-        self._sessions.max_connections = _limit_connections(config.max_connections, self.engine.file_count)
+        files = max(self.engine.file_count, config.max_topics * config.partitions) if self.engine.keeps else 0
+        self._sessions.max_connections = _limit_connections(config.max_connections, files)
+        if self.engine.keeps:
+            self.broker.max_topics = self._limit_topics()
         try:
             addresses = resolve(config.host, config.port, insecure=config.insecure)
             listeners = open_tcp(addresses)
@@ -120,6 +124,15 @@ class Service:
             self._close_stop()
             raise
         log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
+
+    def _limit_topics(self) -> int:
+        """How many topics the limit on open files allows: each log has a file open."""
+        config = self.config
+        logs = _open_files_limit() - self._sessions.max_connections - SPARE_FILES
+        allowed = max(1, logs // config.partitions)
+        if allowed < config.max_topics:
+            log.warning("the limit on open files (ulimit -n) allows fewer topics", extra={"topics": allowed})
+        return min(config.max_topics, allowed)
 
     @property
     def connection_count(self) -> int:
@@ -206,6 +219,11 @@ def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
         config.segment_seconds,
     )
     return Disk(config.data_dir, config.max_memory_bytes, agenda, settings)
+
+
+def _open_files_limit() -> int:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _limit_connections(wanted: int, file_count: int) -> int:
