@@ -96,8 +96,8 @@ class Service:
             raise RuntimeError("a Service starts once; make another")
         self._started = True
         config = self.config
-        files = max(self.engine.file_count, config.max_topics * config.partitions) if self.engine.keeps else 0
-        self._sessions.max_connections = _limit_connections(config.max_connections, files)
+        more = config.max_topics * config.partitions if self.engine.keeps else 0
+        self._sessions.max_connections = _limit_connections(config.max_connections, self.engine.file_count, more)
         if self.engine.keeps:
             self.broker.max_topics = self._limit_topics()
         try:
@@ -131,7 +131,7 @@ class Service:
         logs = _open_files_limit() - self._sessions.max_connections - SPARE_FILES
         allowed = max(1, logs // config.partitions)
         if allowed < config.max_topics:
-            log.warning("the limit on open files (ulimit -n) allows fewer topics", extra={"topics": allowed})
+            log.info("the limit on open files (ulimit -n) allows fewer topics", extra={"topics": allowed})
         return min(config.max_topics, allowed)
 
     @property
@@ -226,13 +226,17 @@ def _open_files_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-def _limit_connections(wanted: int, file_count: int) -> int:
-    """Raise the limit on open files as far as it goes; how many connections it allows beside so many files."""
+def _limit_connections(wanted: int, file_count: int, more: int) -> int:
+    """Raise the limit on open files as far as it goes; how many connections it allows beside so many files.
+
+    more: so many further files would be of use.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = SPARE_FILES + (file_count if hard == resource.RLIM_INFINITY else min(file_count, hard // 2))
     needed = wanted + spare
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed + more:
+        most = needed + more if hard == resource.RLIM_INFINITY else min(needed + more, hard)
+        most = max(most, soft)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
