@@ -12,7 +12,7 @@ from gevent import get_hub, getcurrent
 
 from gstream.errors import DiskError
 
-__all__ = ["Commit", "followed", "together"]
+__all__ = ["Commit", "chained", "together"]
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,25 @@ class Commit:
                 log.exception("bug: something that was to follow a commit failed")
 
 
-def followed(commit: Commit, other: Commit) -> Commit:
-    """What is done when both are, and has failed when the first one has."""
+def chained(commit: Commit, start: Callable[[], Commit]) -> Commit:
+    """What is done when this is, and then what ``start()`` began when it was stored; it fails when the first one does.
+
+    start: called in the hub, and only when the first one was stored.
+    """
     whole = Commit()
-    commit.then(lambda: other.then(lambda: whole.finish(commit.error)))
+
+    def go_on() -> None:
+        if commit.error is not None:
+            whole.finish(commit.error)
+            return
+        try:
+            other = start()
+        except Exception as bug:
+            whole.finish(bug)
+            raise
+        other.then(whole.finish)
+
+    commit.then(go_on)
     return whole
 
 

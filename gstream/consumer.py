@@ -10,7 +10,7 @@ Knows no socket, no wire format and no clock: it is told the time.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import count as counting
 from itertools import islice
 
@@ -100,6 +100,11 @@ class Consumer:
         """The leased message as a batch of its own; None if it is not leased."""
         batch = self._leases.get(id) or self._extended.get(id)
         return None if batch is None else batch.part(id - batch.id, 1)
+
+    def find_all(self, ids: Set[int]) -> list[Batch]:
+        """Those of these messages that are leased, each as a batch of its own."""
+        found = (self._leases.keys() & ids) | (self._extended.keys() & ids)
+        return [batch for id in sorted(found) if (batch := self.find(id)) is not None]
 
     def extend(self, id: int, deadline: float) -> bool:
         """Let a lease end then; says whether there is one."""

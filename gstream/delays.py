@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count as counting
+from math import inf
 from typing import TYPE_CHECKING
 
 from gstream.agenda import Agenda
@@ -31,7 +32,7 @@ DELAYED_BYTES = 200
 DUE_AT_ONCE = 1000
 
 AGAIN_SECONDS = 1.0
-"""After so long a message is tried again that could not be stored."""
+"""After so long a message is tried again that could not be stored, and those of its partition behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Delays:
         self._clock = clock
         self._alarm = Alarm(agenda, 0.0, self._publish_due)
         self._numbers = counting()
-        self._times: list[tuple[float, int]] = []  # a heap
+        self._times: dict[int, list[tuple[float, int]]] = {}  # of each partition: a heap
+        self._failing: dict[int, float] = {}  # partitions that could not be stored in, and when one message is tried
         self._messages: dict[int, Delayed] = {}
 
     def __len__(self) -> int:
@@ -114,42 +116,63 @@ class Delays:
         self._alarm.cancel()
         for number in list(self._messages):
             self._forget(number)
+        self._times.clear()
+        self._failing.clear()
 
     def _note(self, number: int, delayed: Delayed, when: float) -> None:
         self._budget.held_bytes += len(delayed.data) + DELAYED_BYTES
         self._messages[number] = delayed
-        heapq.heappush(self._times, (when, number))
-        self._alarm.expect_at(self._times[0][0])
+        heapq.heappush(self._times.setdefault(delayed.partition, []), (when, number))
+        self._expect_next(delayed.partition)
 
     def _forget(self, number: int) -> None:
         delayed = self._messages.pop(number)
         self._budget.held_bytes -= len(delayed.data) + DELAYED_BYTES
         if self._state is not None:
-            self._state.changes.delayed[self._topic, number] = None
+            self._state.changes.remove_delayed(self._topic, number)
             self._state.note()
 
     def _publish_due(self) -> None:
         now = self._alarm.ring()
-        for _ in range(DUE_AT_ONCE):
-            if not self._times or self._times[0][0] > now:
-                break
-            number = heapq.heappop(self._times)[1]
-            delayed = self._messages.get(number)
-            if delayed is None:
-                continue
-            commit = self._publish(delayed)
-            if commit is None:
-                self._forget(number)
-            else:
-                commit.then(partial(self._published, number, commit))
-        if self._times:
-            self._alarm.expect_at(self._times[0][0])
+        room = DUE_AT_ONCE
+        for partition, times in self._times.items():
+            most = room
+            if partition in self._failing:
+                most = 1 if self._failing[partition] <= now else 0
+            while most > 0 and room > 0 and times and times[0][0] <= now:
+                room -= 1
+                when, number = heapq.heappop(times)
+                delayed = self._messages.get(number)
+                if delayed is not None:
+                    most -= 1
+                    self._publish_one(partition, when, number, delayed)
+            self._expect_next(partition)
 
-    def _published(self, number: int, commit: Commit) -> None:
-        if number not in self._messages:  # the topic was removed
-            return
-        if commit.error is None:
+    def _publish_one(self, partition: int, when: float, number: int, delayed: Delayed) -> None:
+        if partition in self._failing:
+            self._failing[partition] = inf  # until it is known what becomes of this one
+        commit = self._publish(delayed)
+        if commit is None:
             self._forget(number)
         else:
-            heapq.heappush(self._times, (self._agenda.clock() + AGAIN_SECONDS, number))
-            self._alarm.expect_at(self._times[0][0])
+            commit.then(partial(self._published, partition, when, number, commit))
+
+    def _published(self, partition: int, when: float, number: int, commit: Commit) -> None:
+        if partition not in self._times:  # the topic was removed
+            return
+        is_known = number in self._messages
+        if commit.error is not None:  # those behind it wait: they would be tried in vain
+            self._failing[partition] = self._agenda.clock() + AGAIN_SECONDS
+            if is_known:
+                heapq.heappush(self._times[partition], (when, number))
+        else:
+            self._failing.pop(partition, None)
+            if is_known:
+                self._forget(number)
+        self._expect_next(partition)
+
+    def _expect_next(self, partition: int) -> None:
+        times = self._times[partition]
+        when = self._failing.get(partition, -inf)
+        if times and when < inf:
+            self._alarm.expect_at(max(times[0][0], when))

@@ -259,13 +259,30 @@ class Group(Backlog):
             self._alarm.expect(when)
 
     def _move_out(self, share: Share, offsets: Sequence[int]) -> None:
-        """Of these messages of a partition, keep those that are leased outside of the log, which is to let them go."""
-        prefix = share.log.partition << PARTITION_SHIFT
+        """Of these messages of a partition, keep outside of the log, which is to let them go, those that somebody has.
+
+        They are leased, or a client that does not read has been handed them.
+        """
+        partition = share.log.partition
+        prefix = partition << PARTITION_SHIFT
+        left = set(offsets)
+        ids = {prefix | offset for offset in offsets}
         for consumer in [*self.consumers, *self._leaving]:
-            for offset in offsets:
-                batch = consumer.find(prefix | offset)
-                if batch is not None:
-                    share.keep(batch, delivered=True)
+            if not left:
+                return
+            for batch in consumer.find_all(ids):
+                left.discard(batch.offset)
+                share.keep(batch, delivered=True)
+        for inbox in self._handed:
+            if not left:
+                return
+            if inbox.leases:
+                continue
+            for batch in inbox.look():
+                if batch.partition == partition:
+                    for part in _parts_of(batch, left):
+                        left.difference_update(range(part.offset, part.offset + part.count))
+                        share.keep(part)
 
     # --- moving
 
@@ -319,3 +336,16 @@ class Group(Backlog):
     def lag(self) -> int:
         """How many messages are not done: backlog, leased, and those that come back later."""
         return self.backlog + self.leased_count + sum(share.later_count for share in self._shares)
+
+
+def _parts_of(batch: Batch, offsets: set[int]) -> list[Batch]:
+    """The messages of a batch that are among these, as few batches as possible."""
+    parts = []
+    first = None
+    for at in range(batch.count + 1):
+        if at < batch.count and batch.offset + at in offsets:
+            first = at if first is None else first
+        elif first is not None:
+            parts.append(batch.part(first, at - first))
+            first = None
+    return parts

@@ -32,6 +32,9 @@ class Inbox(Protocol):
         Says whether there was something, so that it waits again.
         """
 
+    def look(self) -> list[Batch]:
+        """What is in it; it stays there."""
+
 
 class Waited(Protocol):
     """What one waits for: a group's messages."""
@@ -84,3 +87,7 @@ class Mailbox(SimpleQueue["Batch | None"]):
             if batch not in dropped:
                 self.put(batch)
         return bool(dropped)
+
+    def look(self) -> list[Batch]:
+        """The message, if there is one."""
+        return [batch for batch in self.queue if batch is not None]

@@ -45,7 +45,7 @@ def publish(topic: Topic, command: protocol.Publish, client: Client) -> None:
 
 
 def publish_counted(topic: Topic, command: protocol.PublishCounted, client: Client) -> None:
-    """A run of ``P``, or one with fields. Raises FullError."""
+    """A run of ``P``, or one with fields. Raises FullError, DiskError."""
     eol, several = command.eol, topic.several
     if command.delay_seconds or command.id is not None:
         id = topic.publish_once(command.bodies[0], command.key, command.delay_seconds, command.id)

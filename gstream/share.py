@@ -176,7 +176,9 @@ class Share:
         return lost
 
     def take_back(self, end: int) -> None:
-        """What lay from this offset on is lost; other messages will lie there."""
+        """What lay from this offset on is lost; other messages will lie there, and are in nobody's way."""
+        self.forget_returned(end)
+        self._again_until = min(self._again_until, end)
         if self.progress is not None:
             self.progress.take_back(end)
             self._recount()
@@ -275,15 +277,19 @@ class Share:
             self.progress.reset(self._cursor.offset)
         return self._cursor.offset
 
-    def forget_returned(self) -> None:
-        """Deliver nothing again."""
-        for _, batch in self._returned:
-            self._budget.held_bytes -= len(batch.data)
-        for _, _, batch in self._later:
-            self._budget.held_bytes -= len(batch.data)
-        self._returned.clear()
-        self._later.clear()
+    def forget_returned(self, first: int = 0) -> None:
+        """Deliver nothing again that lies at this offset or behind it."""
+        returned, later = self._returned, self._later
+        self._returned, self._later = [], []
         self._returned_count = self._later_count = 0
+        for _, batch in returned:
+            self._budget.held_bytes -= len(batch.data)
+            if batch.offset < first:
+                self.give_back(batch.part(0, min(batch.count, first - batch.offset)))
+        for when, _, batch in later:
+            self._budget.held_bytes -= len(batch.data)
+            if batch.offset < first:
+                self.give_back_later(batch.part(0, min(batch.count, first - batch.offset)), when)
 
     def close(self) -> None:
         """Keep nothing any more."""

@@ -62,6 +62,10 @@ class Stream:
         self._inbox = None
         return True
 
+    def look(self) -> list[Batch]:
+        """What is to be sent when the session comes round."""
+        return [] if self._inbox is None else [self._inbox]
+
     def ask(self) -> None:
         """Wait for as much as there is credit for."""
         group = self._group

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from gstream.agenda import Agenda, Entry
 from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
-from gstream.commit import Commit, followed, together
+from gstream.commit import Commit, together
 from gstream.counted import CountedBatch, pack_bodies, pack_counted
 from gstream.delays import Delayed, Delays
 from gstream.errors import BusyError, FullError, UnknownNameError
@@ -101,7 +101,6 @@ class Topic:
         self.published_count = 0
         self._state = engine.state
         self._recent = RecentIds(engine, agenda.clock, self._keep_id if self._state is not None else None)
-        self._unsure: dict[bytes, Commit] = {}  # ids of messages that are not stored yet
         self._forgetting: Entry | None = None
         self._delays = Delays(name, engine, agenda, self._publish_delayed, self._state, engine.clock)
         self._obituaries = Obituaries(name, agenda)
@@ -153,13 +152,16 @@ class Topic:
     def publish_once(self, body: bytes, key: bytes | None, delay_seconds: float, id: bytes | None) -> int | None:
         """Store one message, now or later; if it was published under this id before, do nothing.
 
-        Returns the id of the message; None while it is delayed. Raises FullError.
+        Returns the id of the message; None while it is delayed. Raises FullError, and DiskError while what has to be
+        kept for it cannot be.
         """
         if id is not None:
             self._recent.forget_old()
             if id in self._recent:
-                self.commit = self._unsure.get(id)
+                self.commit = self._recent.commit(id)
                 return self._recent.find(id)
+        if self._state is not None:
+            self._state.check()
         message_id: int | None
         if delay_seconds:
             self._delay(body, key, delay_seconds, id)
@@ -170,17 +172,7 @@ class Topic:
                 raise self.full_error()
         if id is not None:
             self._remember(id, message_id)
-            if self.commit is not None and self._state is not None:
-                self.commit = followed(self.commit, self._state.commit())  # who is told has published it once
-                self._unsure[id] = self.commit
-                self.commit.then(partial(self._settle_id, id, self.commit))
         return message_id
-
-    def _settle_id(self, id: bytes, commit: Commit) -> None:
-        if self._unsure.get(id) is commit:
-            del self._unsure[id]
-            if commit.error is not None:
-                self._recent.forget(id)
 
     def full_error(self) -> FullError:
         """What to tell the producer of a message that was not stored."""
@@ -240,7 +232,12 @@ class Topic:
             self._recent.remember(id, message_id)
 
     def _remember(self, id: bytes, message_id: int | None) -> None:
-        self._recent.remember(id, message_id)
+        if self.commit is None or self._state is None:
+            self._recent.remember(id, message_id)
+        elif message_id is None:
+            self._recent.remember_with(id, None, self.commit)  # in one transaction
+        else:
+            self.commit = self._recent.remember_after(id, message_id, self.commit, self._state.commit)
         if self._forgetting is None:
             self._forget_ids()
 

@@ -98,6 +98,11 @@ class Changes:
             or self.recent
         )
 
+    def remove_delayed(self, topic: str, number: int) -> None:
+        """Of this message nothing is to be stored any more: nothing at all, if it was not stored yet."""
+        if self.delayed.pop((topic, number), None) is None:  # no number is given twice
+            self.delayed[topic, number] = None
+
     def remove_group(self, topic: str, group: str) -> None:
         """Of this group nothing is to be stored any more, nor what these changes have of it."""
         self._forget(lambda key: key[:2] == (topic, group))
@@ -142,7 +147,11 @@ class Changes:
         _put_under(self.lows, older.lows, stays)
         _put_under(self.chunks, older.chunks, stays)
         _put_under(self.kept, older.kept, stays)
-        _put_under(self.delayed, older.delayed, stays)
+        for place, delayed in older.delayed.items():
+            if delayed is not None and self.delayed.get(place, delayed) is None:
+                del self.delayed[place]  # it was removed before it was there
+            elif stays(place):
+                self.delayed.setdefault(place, delayed)
         _put_under(self.recent, older.recent, stays)
 
     def share_keys(self) -> Iterator[ShareKey]:

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gevent
 from gevent import get_hub
@@ -125,6 +124,7 @@ class Disk(Budget):
             self.state = State(meta, self.pool)
             self._restored = Restored(meta.load())
             self._limits = self._restored.limits()
+            self._partition_counts = {name: row.partitions for name, row in self._restored.topics.items()}
             self._open_logs()
         except BaseException:
             if meta is not None:
@@ -149,6 +149,8 @@ class Disk(Budget):
             if isinstance(found, StorageError):
                 raise found
             self._opened[place] = found
+            name, number = place
+            self._partition_counts[name] = max(self._partition_counts.get(name, 0), number + 1)
         if places:
             size = sum([each.size for each in self._opened.values()])
             seconds = round(time.monotonic() - began, 3)
@@ -184,13 +186,11 @@ class Disk(Budget):
     @property
     def topic_names(self) -> list[str]:
         """The topics that were there when it was opened."""
-        return sorted({name for name, _ in self._opened} | set(self._restored.topics))
+        return sorted(self._partition_counts)
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic had when the engine was opened; 0 if it was not there."""
-        numbers = [number for name, number in self._opened if name == topic]
-        row = self._restored.topics.get(topic)
-        return max(row.partitions if row is not None else 0, max(numbers, default=-1) + 1)
+        return self._partition_counts.get(topic, 0)
 
     def open_log(self, topic: str = "", partition: int = 0) -> DiskLog:
         """The log of a partition. Its files are made when something is written."""
@@ -254,17 +254,21 @@ class Disk(Budget):
         self._limits.pop(topic, None)
         self.state.changes.remove_topic(topic)
         self.state.note()
+        before = self._removals.get(topic)
         gone = self._removals[topic] = Commit()
         removed = list(logs)
         for each in removed:
             each.is_removed = True
             self.logs.pop(each, None)
-        gevent.spawn(self._remove, topic, removed, gone)
+        gevent.spawn(self._remove, topic, removed, before, gone)
         return gone
 
-    def _remove(self, topic: str, logs: list[DiskLog], gone: Commit) -> None:
+    def _remove(self, topic: str, logs: list[DiskLog], before: Commit | None, gone: Commit) -> None:
         error = None
         try:
+            if before is not None:  # an older topic of this name is still being removed, or could not be
+                with suppress(DiskError):
+                    before.wait()
             for each in logs:
                 each.wait_until_idle()
                 each.forget()
@@ -277,9 +281,10 @@ class Disk(Budget):
         except Exception as bug:
             log.exception("bug: removing a topic failed", extra={"topic": topic})
             error = StorageError(f"a bug in the server: {bug}")
-        else:
-            del self._removals[topic]
-        gone.finish(error)
+        finally:
+            if error is None and self._removals.get(topic) is gone:
+                del self._removals[topic]
+            gone.finish(error)
 
     # --- what logs ask for
 
@@ -356,11 +361,10 @@ class Disk(Budget):
         self._syncer.kill()
         self.flush()
         self.state.close()
-        for each in self.logs:
-            if each.opened is not None:
-                error: Any = self.pool.apply(_close, (each.opened,))
-                if error is not None:
-                    log.error("cannot close a log: %s", error, extra={"topic": each.topic})
+        opened = [each for each in self.logs if each.opened is not None]
+        for each, error in zip(opened, self.pool.map(_close, [each.files for each in opened]), strict=True):
+            if error is not None:
+                log.error("cannot close a log: %s", error, extra={"topic": each.topic})
         self.pool.apply(self.directory.close)
         self.pool.close()
 

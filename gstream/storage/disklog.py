@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gstream.batch import Batch
@@ -34,6 +35,21 @@ FRAME_BYTES = 128 * 1024
 
 REOPEN_SECONDS = 1.0
 """How often a log is tried that failed."""
+
+
+@dataclass(slots=True)
+class Aged:
+    """What retention knows of a log, so that it need not ask its files each time.
+
+    rested_at: there was but one segment when the log ended there. newest_ms: when its newest message was published, or
+    an older one (milliseconds since 1970). sealed: a sealed segment's base offset, and the same of that one.
+    is_stuck: something could not be let go, and that was told.
+    """
+
+    rested_at: int = -1
+    newest_ms: float = 0
+    sealed: tuple[int, int | None] = (-1, None)
+    is_stuck: bool = False
 
 
 class DiskLog(Chain):
@@ -68,6 +84,7 @@ class DiskLog(Chain):
         self._failure: StorageError | None = None
         self._is_full = False  # as far as is known; told once
         self.is_removed = False
+        self.aged = Aged()
 
     @property
     def files(self) -> Log:

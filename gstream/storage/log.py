@@ -96,7 +96,7 @@ class Log:
         self._recent_lock = Lock()
         self._recent: dict[Segment, None] = {}
         self._failure = ""
-        self._is_closed = False
+        self._is_closed = self._is_changed = False  # since it was opened
         self._names_synced = False
         self._segments: list[Segment] = []
         """Never changed, only replaced, so that readers need no lock."""
@@ -121,9 +121,9 @@ class Log:
             self._segments[0].create()
             return
         sealed = [self._segment(base, sizes[name_of(base, LOG)], limit) for base, limit in pairwise(bases)]
-        last = self._segment(bases[-1])
-        self._segments = [*sealed, last]
+        self._segments = [*sealed, last := self._segment(bases[-1])]
         self._last_ms = last.recover(self._report).last_ms
+        self._is_changed = last.size < sizes[name_of(bases[-1], LOG)]  # a torn tail is cut off
         if sealed and self._last_ms == NEVER:
             self._last_ms = sealed[-1].load_index(self._report).last_ms
 
@@ -201,7 +201,7 @@ class Log:
             if headers:
                 self._roll_if_due(sum(header.size for header in headers), offset, last_ms)
                 self._write(buffers, headers)
-                self._last_ms = last_ms
+                self._last_ms, self._is_changed = last_ms, True
         return first
 
     def _roll_if_due(self, size: int, next_offset: int, last_ms: int) -> None:
@@ -260,7 +260,7 @@ class Log:
         last = self._segments[-1]
         following = self._segment(last.end_offset)
         following.create()
-        self._names_synced = False
+        self._names_synced, self._is_changed = False, True
         last.seal(following.base_offset)
         self._segments = [*self._segments, following]
         self._remember(last)
@@ -309,7 +309,7 @@ class Log:
         with self._lock, self._sync_lock, self._errors():
             last = self._segments[-1]
             try:
-                if not self._failure:
+                if self._is_changed and not self._failure:
                     self._sync()
                     last.save_index()
             finally:

@@ -9,6 +9,7 @@ A message that somebody has leased for long does not keep its segment: it is kep
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import gevent
@@ -29,6 +30,9 @@ LOOK_SECONDS = 0.5
 
 LOGS_AT_ONCE = 100
 """So many are looked at before others get a turn: half a millisecond."""
+
+READERS_AT_ONCE = 100
+"""So many groups of a log are asked before others get a turn."""
 
 PER_LIMIT = 4
 """A limit is kept to a quarter of it: segments are made so large at the most."""
@@ -83,42 +87,67 @@ class Retention:
                     self.look_at(each)
                 except DiskError:
                     pass  # the state's writer tells of it
-                except StorageError as error:
-                    log.error("cannot remove what is not kept: %s", error)  # noqa: TRY400  # no bug
-                except Exception:
-                    log.exception("bug: looking for what can go failed", extra={"topic": each.topic})
+                except Exception as error:  # noqa: BLE001  # whatever it is, the others go on
+                    self._tell(each, error)
+
+    def _tell(self, each: DiskLog, error: Exception) -> None:
+        """Once, until something could be let go again: it is tried twice a second."""
+        if each.aged.is_stuck:
+            return
+        each.aged.is_stuck = True
+        if isinstance(error, StorageError):
+            log.error("cannot remove what is not kept: %s", error, extra={"topic": each.topic})
+        else:
+            log.error("bug: looking for what can go failed", extra={"topic": each.topic}, exc_info=error)
 
     def look_at(self, each: DiskLog) -> None:
         """Let go what need not be kept of this log. Blocks this greenlet. Raises StorageError, DiskError."""
         if each.opened is None or each.is_removed:
             return
-        disk = self._disk
+        disk, aged = self._disk, each.aged
         limit_bytes, limit_seconds = disk.limits_of(each.topic)
+        oldest_ms = (disk.clock() - limit_seconds) * 1000 if limit_seconds else -math.inf
+        if aged.rested_at == each.end_offset and aged.newest_ms >= oldest_ms:
+            return
+        end_offset = each.end_offset
         segments = each.opened.segments()
-        if limit_seconds and segments[-1].size:
-            oldest_ms = (disk.clock() - limit_seconds) * 1000
-            last_ms = disk.pool.apply(each.opened.last_ms, (segments[-1].base_offset,))
-            if last_ms is not None and last_ms < oldest_ms:
-                disk.pool.apply(each.opened.roll)
-                segments = each.opened.segments()
+        if segments[-1].size and aged.newest_ms < oldest_ms and self._is_due(each, segments[-1].base_offset, oldest_ms):
+            disk.pool.apply(each.opened.roll)
+            segments = each.opened.segments()
+        aged.rested_at = end_offset if len(segments) == 1 else -1
         if len(segments) == 1:
             return
-        end = self._end_of_limits(each, limit_bytes, limit_seconds)
+        end = self._end_of_limits(each, limit_bytes, oldest_ms)
         if end:
             self._lose(each, end)
         done = self._end_of_done(each)
         if done > end:
-            disk.state.commit().wait()  # that it is done, or kept outside, has to be on disk first
-            end = done
+            if _keeps_some_of(each, done):
+                disk.state.commit().wait()  # what is kept outside has to be on disk first
+            end = done  # what is done need not: whoever restarts goes on at the oldest message that is there
         if end:
             disk.pool.apply(each.opened.drop_before, (end,))
+            aged.is_stuck = False
+
+    def _is_due(self, each: DiskLog, base_offset: int, oldest_ms: float) -> bool:
+        """Whether the last segment's messages are all older than that; its file is asked at most once for each time."""
+        last_ms = self._disk.pool.apply(each.files.last_ms, (base_offset,))
+        each.aged.newest_ms = self._disk.clock() * 1000 if last_ms is None else last_ms
+        return each.aged.newest_ms < oldest_ms
 
     def _end_of_done(self, each: DiskLog) -> int:
         """Before which offset everything can go that all groups have done; 0 if nothing can."""
-        readers = each.readers
-        if not readers:
+        if not each.readers:
             return 0
-        floor = min([reader.offset for reader in readers])
+        floor = low = each.end_offset
+        lows: list[tuple[int, Reader]] = []
+        for number, reader in enumerate(list(each.readers), 1):
+            if number % READERS_AT_ONCE == 0:
+                gevent.sleep(0)
+            floor = min(floor, reader.offset)
+            if reader.progress is not None:
+                low = min(low, reader.progress.low)
+                lows.append((reader.progress.low, reader))
         done = [segment for segment in each.files.segments()[:-1] if segment.next_offset <= floor]
         size = sum([segment.size for segment in done])
         end = 0
@@ -126,32 +155,35 @@ class Retention:
             size -= segment.size
             if size < self._disk.retain_bytes:
                 break
-            waiting = False
-            for reader in readers:
-                if reader.progress is not None and reader.progress.low < segment.next_offset:
-                    reader.move_out(segment.next_offset)
-                    waiting = True
-            if waiting:  # until that is written
+            if low < segment.next_offset:  # this one goes when that is written
+                for began, reader in lows:
+                    if began < segment.next_offset:
+                        reader.move_out(segment.next_offset)
+                        gevent.sleep(0)
                 break
             end = segment.next_offset
         return end
 
-    def _end_of_limits(self, each: DiskLog, limit_bytes: int, limit_seconds: float) -> int:
+    def _end_of_limits(self, each: DiskLog, limit_bytes: int, oldest_ms: float) -> int:
         """Before which offset everything has to go; 0 if nothing has."""
         segments = each.files.segments()
         end = 0
         size = sum([segment.size for segment in segments])
-        oldest_ms = (self._disk.clock() - limit_seconds) * 1000
         for segment in segments[:-1]:
             size -= segment.size
-            is_old = False
-            if limit_seconds:
-                last_ms = self._disk.pool.apply(each.files.last_ms, (segment.base_offset,))
-                is_old = last_ms is not None and last_ms < oldest_ms
+            is_old = oldest_ms > 0 and self._is_old(each, segment.base_offset, oldest_ms)
             if not is_old and not (limit_bytes and size >= limit_bytes):
                 break
             end = segment.next_offset
         return end
+
+    def _is_old(self, each: DiskLog, base_offset: int, oldest_ms: float) -> bool:
+        """Whether a sealed segment's messages are all older than that; of the one asked last it is known when."""
+        aged = each.aged
+        if aged.sealed[0] != base_offset:
+            aged.sealed = base_offset, self._disk.pool.apply(each.files.last_ms, (base_offset,))
+        last_ms = aged.sealed[1]
+        return last_ms is not None and last_ms < oldest_ms
 
     def _lose(self, each: DiskLog, end: int) -> None:
         lost = 0
@@ -165,3 +197,13 @@ class Retention:
         elif not each.readers:
             facts = {"topic": each.topic, "partition": each.partition, "before": end}
             log.info("messages that nobody has asked for are gone, by the limits that were set", extra=facts)
+
+
+def _keeps_some_of(each: DiskLog, end: int) -> bool:
+    """Whether a group keeps, outside of the log, a message that is to go from it now, before this offset."""
+    start = each.oldest_offset
+    for reader in each.readers:
+        kept = reader.progress.kept if reader.progress is not None else None
+        if kept and any(start <= offset < end for offset in kept):
+            return True
+    return False

@@ -10,6 +10,7 @@ Knows no topic and no group.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
 import gevent
@@ -17,7 +18,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from gstream.commit import Commit
-from gstream.errors import StorageError
+from gstream.errors import DiskError, StorageError
 from gstream.storage.changes import Changes
 from gstream.storage.meta import Meta
 from gstream.storage.threads import Threads
@@ -55,13 +56,14 @@ class State:
         self._changed = Event()
         self._urgent = Event()
         self._turn = Semaphore()
-        self._failed = False
+        self._error: StorageError | None = None  # until something was written again
+        self._may_try = False  # whoever asks next, although it fails: nothing else is tried
         self._writer: gevent.Greenlet[[], None] = gevent.Greenlet(self._run)
 
     @property
     def is_failing(self) -> bool:
         """Whether what has changed could not be written the last time."""
-        return self._failed
+        return self._error is not None
 
     def start(self) -> None:
         """Write what was put right while it was read, and from here on whatever changes. Blocks this greenlet."""
@@ -82,10 +84,21 @@ class State:
             self._changed.set()
         return self._commit
 
+    def check(self) -> None:
+        """Whether it makes sense to begin what has to be written before it is answered.
+
+        Raises DiskError while nothing can be written. If nothing is left to try that with, one each second may begin.
+        """
+        if self._error is not None:
+            if not self._may_try:
+                raise DiskError(str(self._error)) from self._error
+            self._may_try = False
+            self.note()
+
     def _run(self) -> None:
         while True:
             self._changed.wait()
-            self._urgent.wait(AGAIN_SECONDS if self._failed else WRITE_SECONDS)
+            self._urgent.wait(AGAIN_SECONDS if self.is_failing else WRITE_SECONDS)
             with self._turn:
                 self._write()
 
@@ -95,30 +108,57 @@ class State:
         sources, self._sources = self._sources, {}
         changes, self.changes = self.changes, Changes()
         commit, self._commit = self._commit, None
-        for source in sources:
-            source.collect(changes)
-        error = None
-        if changes:
-            error = self._pool.apply(_write, (self.meta, changes))
-        if error is not None:
-            self.changes.merge_older(changes)
-            self._changed.set()
-            if not self._failed:
-                log.error("cannot write the groups' state: %s", error)
-        elif self._failed:
-            log.warning("can write the groups' state again")
-        self._failed = error is not None
+        error: Exception | None
+        try:
+            missed = _collect(sources, changes)
+            error = self._store(changes) or missed
+        except Exception as bug:  # whoever waits must not wait for ever, and others go on
+            log.exception("bug: writing the groups' state failed")
+            error = bug
         if commit is not None:
             commit.finish(error)
+
+    def _store(self, changes: Changes) -> StorageError | None:
+        if not changes:
+            self._may_try = True
+            return None  # which tells nothing of whether something could be written
+        error: StorageError | None
+        try:
+            error = self._pool.apply(_write, (self.meta, changes))
+        except Exception as bug:  # there may be no thread to be had
+            log.exception("bug: the groups' state cannot be handed to a thread")
+            error = StorageError(f"a bug in the server: {bug}")
+        if error is not None:
+            self._may_try = False
+            self.changes.merge_older(changes)
+            self._changed.set()
+            if self._error is None:
+                log.error("cannot write the groups' state: %s", error)
+        elif self._error is not None:
+            log.warning("can write the groups' state again")
+        self._error = error
+        return error
 
     def close(self) -> None:
         """Write what has changed, and close. Blocks this greenlet."""
         with self._turn:
             self._writer.kill()
             self._write()
-            if self._failed:
+            if self.changes:
                 log.error("the last changes of the groups' state are not written: messages may come twice")
             self._pool.apply(self.meta.close)
+
+
+def _collect(sources: Iterable[Source], changes: Changes) -> StorageError | None:
+    """Ask all of them; one that fails is asked again when it has changed again."""
+    error = None
+    for source in sources:
+        try:
+            source.collect(changes)
+        except Exception as bug:
+            log.exception("bug: what a group has done cannot be collected")
+            error = StorageError(f"a bug in the server: {bug}")
+    return error
 
 
 def _write(meta: Meta, changes: Changes) -> StorageError | None:

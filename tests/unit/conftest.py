@@ -220,8 +220,10 @@ def grounds() -> Grounds:
 class FakeState:
     """What is to be remembered, and is when a test says so.
 
-    saved: what was remembered until now.
+    saved: what was remembered until now. refusal: what whoever asks first is told.
     """
+
+    refusal = None
 
     def __init__(self, saved=None):
         self.saved = Saved() if saved is None else saved
@@ -237,6 +239,10 @@ class FakeState:
 
     def commit(self):
         return self.next
+
+    def check(self):
+        if self.refusal is not None:
+            raise self.refusal
 
     def save(self, error=None):
         """Write what has changed, or fail to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from gstream.commit import Commit, together
+from gstream.commit import Commit, chained, together
 from gstream.errors import DiskError, DiskFullError
 
 FULL = DiskFullError("/data: No space left on device")
@@ -174,3 +174,35 @@ def test_those_that_have_ended_are_together_done():
     whole = together(commits)
     gevent.idle()
     assert (whole.is_done, whole.error) == (True, FULL)
+
+
+# --- one after the other
+
+
+def test_the_second_begins_when_the_first_is_stored(commit):
+    other, started = Commit(), []
+    whole = chained(commit, lambda: started.append(True) or other)
+    assert not started
+    finish(commit)
+    assert (started, whole.is_done) == ([True], False)
+    finish(other, DiskFullError("full"))
+    assert (whole.is_done, whole.error) == (True, None), "what counts is the first"
+
+
+def test_the_second_does_not_begin_when_the_first_fails(commit):
+    error = DiskFullError("full")
+    whole = chained(commit, lambda: pytest.fail("begun"))
+    finish(commit, error)
+    assert whole.error is error
+
+
+def test_a_second_that_cannot_begin_keeps_nobody_waiting(commit, caplog):
+    error = ValueError("why")
+
+    def start():
+        raise error
+
+    whole = chained(commit, start)
+    finish(commit)
+    assert whole.error is error
+    assert "bug" in caplog.text

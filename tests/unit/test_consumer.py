@@ -176,3 +176,11 @@ def test_a_hundred_thousand_leases_end_in_a_time_that_grows_with_their_number(co
         ended += count
     assert ended == 100_000
     assert system_time.process_time() - began < 3
+
+
+def test_those_of_many_that_are_leased_are_found():
+    consumer = Consumer(Memory(1000))
+    consumer.lease(Batch(3, 3, pack(b"a", b"b", b"c")), 5.0)
+    consumer.extend(4, 9.0)
+    assert [(batch.offset, batch.bodies()) for batch in consumer.find_all({1, 3, 4, 9})] == [(3, [b"a"]), (4, [b"b"])]
+    assert consumer.find_all({7}) == []

@@ -30,8 +30,8 @@ class Shelf:
         self.published.append(delayed.data)
         return self.pending.pop(0) if self.pending else None
 
-    def add(self, data, seconds, id=None):
-        return self.delays.add(Delayed(data, Batch, 0, id), seconds)
+    def add(self, data, seconds, id=None, partition=0):
+        return self.delays.add(Delayed(data, Batch, partition, id), seconds)
 
     @property
     def kept(self):
@@ -115,6 +115,7 @@ def test_a_message_that_cannot_be_remembered_is_not_published(shelf):
     shelf.state.save(FULL)
     assert commit.error is FULL
     assert (len(shelf.delays), shelf.budget.held_bytes) == (0, 0)
+    assert not shelf.state.changes.delayed, "and leaves nothing to be written"
     assert shelf.kept == {}, "nor later, when there is room again"
     shelf.time.sleep(100)
     assert shelf.published == []
@@ -149,17 +150,50 @@ def test_what_cannot_be_stored_is_tried_until_it_is(shelf):
     assert (shelf.published, shelf.kept, len(shelf.delays)) == ([b"a"] * 3, {}, 0)
 
 
-def test_those_that_are_due_meanwhile_do_not_wait_for_it(shelf):
-    commit = Commit()
-    shelf.pending = [commit]
+def test_those_behind_it_wait_and_those_of_other_partitions_do_not(shelf):
+    """A full disk and a hundred thousand messages that are due must not keep the server busy."""
+    first, again, other, last = commits = [Commit() for _ in range(4)]
+    shelf.pending = [first, first, other, again, last]
     shelf.add(b"a", 1.0)
-    shelf.add(b"b", 1.5)
+    shelf.add(b"b", 1.0)
+    shelf.add(b"c", 1.5)
+    shelf.add(b"other", 1.5, partition=1)
     shelf.time.sleep(1)
-    finish(commit, FULL)
+    finish(first, FULL)
     shelf.time.sleep(0.5)
-    assert shelf.published == [b"a", b"b"]
+    finish(other)
+    assert shelf.published == [b"a", b"b", b"other"]
     shelf.time.sleep(AGAIN_SECONDS)
-    assert shelf.published == [b"a", b"b", b"a"]
+    assert shelf.published == [b"a", b"b", b"other", b"a"], "one is tried"
+    shelf.time.sleep(10)
+    assert len(shelf.published) == 4, "and no other, until it is known what became of that one"
+    finish(again, FULL)
+    shelf.time.sleep(AGAIN_SECONDS)
+    assert shelf.published[4:] == [b"a"]
+    finish(last)
+    assert all(commit.is_done for commit in commits)
+    shelf.time.run()
+    assert shelf.published[5:] == [b"b", b"c"]
+    assert (len(shelf.delays), shelf.kept) == (0, {})
+
+
+def test_a_message_that_was_not_kept_while_it_was_tried_does_not_stop_the_others(shelf):
+    tried = Commit()
+    shelf.add(b"a", 1.0)
+    shelf.state.save()
+    shelf.pending = [tried]
+    shelf.time.sleep(1)
+    finish(tried, FULL)
+    tried = Commit()
+    shelf.pending = [tried]
+    shelf.delays.clear()
+    shelf.add(b"b", 1.0)
+    shelf.time.sleep(1)
+    shelf.state.save(FULL)
+    finish(tried, FULL)
+    shelf.add(b"c", 0.5)
+    shelf.time.sleep(AGAIN_SECONDS)
+    assert shelf.published == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("error", [None, FULL])

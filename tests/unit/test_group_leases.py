@@ -450,6 +450,39 @@ def test_what_is_given_back_keeps_its_log_until_it_is_taken(kept):
     assert kept.take_all() == []
 
 
+def test_what_waits_for_a_client_that_does_not_read_does_not_keep_its_log(kept):
+    inboxes = [Mailbox(), Mailbox()]
+    kept.group.waiting.update({inboxes[0]: 4, inboxes[1]: 1})
+    kept.publish(*(b"%d" % number for number in range(6)))
+    handed = [inbox.look()[0].bodies() for inbox in inboxes]
+    kept.group.done(kept.group.take(2, 100))
+    assert sorted(handed[0] + handed[1]) == [b"0", b"1", b"2", b"3"]
+    (share,) = kept.log.readers
+    share.move_out(6)
+    kept.memory.state.save()
+    assert share.progress.low == 6
+    assert sorted(share.progress.kept) == [0, 1, 2, 3]
+    kept.group.done(inboxes[1].get())
+    kept.log.oldest_offset = 6
+    kept.restart()
+    assert kept.take_all() == [(body, 1) for body in handed[0]], "that was no delivery"
+
+
+def test_who_has_nothing_is_not_asked_what_is_to_be_moved_out(kept):
+    """Ten thousand wait, and one has leased a thousand messages for long."""
+
+    class Idle(Consumer):
+        def find(self, _id):
+            raise AssertionError("it has nothing")
+
+    kept.publish(*[b"x"] * 1000)
+    consumer = lease(kept, 1000)
+    kept.group.consumers.update([Idle(kept.memory) for _ in range(10)])
+    (share,) = kept.log.readers
+    share.move_out(1000)
+    assert len(share.progress.kept) == len(consumer) == 1000
+
+
 def test_a_moved_group_is_where_it_was_moved_after_a_restart(kept):
     kept.publish(*(b"%d" % number for number in range(5)))
     consumer = lease(kept, 4)

@@ -55,6 +55,9 @@ class AtOnce:
     def apply(self, function, arguments=()):
         return function(*arguments)
 
+    def map(self, function, items):
+        return [function(item) for item in items]
+
     def close(self):
         pass
 

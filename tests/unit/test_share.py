@@ -488,3 +488,21 @@ def test_batches_of_a_partition_have_its_number_after_a_restart(disk, time):
     disk.state.save()
     again = Kept(disk.restart(), time, partition=3)
     assert [batch.partition for batch in iter(lambda: again.share.take(1, 0), None)] == [3, 3]
+
+
+def test_what_was_given_back_of_messages_that_are_lost_is_not_in_the_way_of_others(log, share, memory):
+    fill(log, *[b"%d" % number for number in range(6)])
+    early, rest = share.take(6, 100).split(1)
+    straddling, late = rest.split(2)
+    third, fourth = late.split(1)
+    for batch in (early, straddling, fourth):
+        share.give_back(batch)
+    share.give_back_later(third, 10.0)
+    share.take_back(2)
+    assert (share.backlog, share.later_count, share.next_return) == (2, 0, None)
+    assert memory.held_bytes == 2 * len(b"p0\n")
+    others = log.peek(2, 4, 100)
+    for batch in others:  # they are new, and come back, too
+        share.give_back(batch)
+    assert [offset for offset, _ in drain(share)] == [0, 1, 2, 3, 4, 5]
+    assert memory.held_bytes == 0

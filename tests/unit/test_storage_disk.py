@@ -121,6 +121,20 @@ def test_a_topic_keeps_its_partitions_whatever_the_settings_say(make):
     assert ground.take_all() == [b"a"]
 
 
+def test_the_files_of_a_lost_state_tell_how_many_partitions_there_were(make):
+    ground = make(partitions=3)
+    for number in range(3):
+        ground.topic.partitions[number].append(b"a\n", 1)
+    ground.disk.close()
+    for name in os.listdir(ground.path):
+        if name.startswith("meta.db"):
+            os.remove(f"{ground.path}/{name}")
+    ground.topics = TopicSettings(partitions=1)
+    ground.open()
+    assert len(ground.topic.partitions) == 3
+    assert (ground.disk.topic_names, ground.disk.partition_count("default")) == (["default"], 3)
+
+
 def test_a_torn_tail_is_cut_and_counted(ground, caplog):
     ground.publish(b"a", b"b")
     ground.disk.close()
@@ -236,6 +250,25 @@ def test_a_topic_that_is_removed_while_it_is_written_to(ground):
     assert ground.take_all() == []
 
 
+def test_a_topic_that_is_removed_again_while_the_first_one_is_still_going(ground):
+    with ground.files.holding("sync"):
+        ground.start_publishing(b"old")
+        ground.files.until_held("sync")
+        removals = [ground.broker.remove("default")]
+        commits = []
+        for body in (b"new", b"newest"):
+            topic = ground.broker.topic()
+            topic.publish_bodies([body])
+            commits.append(topic.commit)
+            gevent.idle()
+            if body == b"new":
+                removals.append(ground.broker.remove("default"))
+    until(lambda: all(each.is_done for each in removals + commits))
+    assert [each.error for each in removals] == [None, None]
+    assert [each.error is None for each in commits] == [False, True]
+    assert take_all(topic) == [b"newest"]
+
+
 # --- a disk that lost what it was given
 
 
@@ -300,6 +333,21 @@ def test_closing_on_a_disk_that_fails_says_so_and_ends(ground, caplog):
     ground.files.errors.clear()
     ground.open()
     assert ground.take_all()[0] == b"a"
+
+
+def test_logs_are_closed_at_the_same_time(make):
+    ground = make(sync_seconds=NEVER)
+    for number in range(5):
+        publish(ground.broker.topic(f"t{number}"), b"a")
+    with ground.files.holding("sync"):
+        closing = gevent.spawn(ground.disk.close)
+        until(lambda: ground.files.counts["sync"] == 5)
+    closing.get()
+    ground.open()
+    before = ground.files.counts["sync"]
+    ground.disk.close()
+    assert ground.files.counts["sync"] == before, "nothing was written"
+    ground.open()
 
 
 def test_closing_leaves_no_thread(ground):

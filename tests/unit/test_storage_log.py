@@ -268,6 +268,23 @@ def test_all_can_be_dropped_and_offsets_go_on(open_log):
     assert log.append([message()]) == 5
 
 
+def test_closing_touches_no_file_when_nothing_was_written(open_log, files, tmp_path):
+    log = open_log()
+    fill(log, 5)
+    log.close()
+    assert names(tmp_path, ".index") == [0]
+    log = open_log()
+    del files.calls[:]
+    log.close()
+    assert files.calls == []
+    log = open_log()
+    fill(log, 1, time_ms=2000)
+    del files.calls[:]
+    log.close()
+    assert "sync" in files.calls
+    assert open_log().end_offset == 6
+
+
 def test_a_reader_goes_on_behind_what_is_dropped_meanwhile(open_log, findings, files):
     log = open_log()
     fill(log, 25)

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from gstream.errors import DiskError, DiskFullError, StorageError
+from gstream.mailbox import Mailbox
 from gstream.storage.disk import SMALLEST_SEGMENT_BYTES
 from gstream.storage.retention import LOOK_SECONDS, PER_LIMIT
 from tests.unit.disk_ground import DiskGround, until
@@ -348,6 +349,117 @@ def test_nothing_goes_before_it_is_written_that_it_may_go(make):
     ground.restart()
     batch = ground.take()
     assert (batch.bodies(), batch.attempt) == (bodies[:1], 2)
+
+
+def test_what_is_done_goes_when_the_state_cannot_be_written_too(make):
+    """That is what makes room on a full disk."""
+    ground = make()
+    fill(ground, 50)
+    ground.lease(1)
+    ground.take_all()
+    ground.save()
+    look(ground)
+    assert ground.topic.group()._only.progress.kept.keys() == {0}
+    fill(ground, 50, first=50)
+    ground.take_all()
+    ground.save()
+    ground.disk.state.meta, meta = FullMeta(), ground.disk.state.meta
+    fill(ground, 50, first=100)
+    ground.take_all()
+    with pytest.raises(DiskError, match="full"):
+        ground.save()
+    for _ in range(9):
+        ground.look()
+    assert ground.segment_count() == 1
+    ground.disk.state.meta = meta
+    ground.restart()
+    assert ground.take().bodies()[0].startswith(b"0:")
+    assert ground.take() is None
+
+
+def test_what_a_stream_was_handed_and_has_not_sent_goes_and_is_kept(make):
+    ground = make()
+    bodies = fill(ground, 50)
+    group = ground.topic.group()
+    inbox = Mailbox()
+    group.waiting[inbox] = 30
+    group.wake()
+    (batch,) = inbox.look()
+    ground.take_all()
+    look(ground)
+    assert ground.segment_count() == 1
+    group.stop_waiting(inbox)
+    ground.restart()
+    assert ground.take_all() == bodies[: batch.count]
+
+
+def test_many_groups_are_asked_in_turns(make, monkeypatch):
+    monkeypatch.setattr("gstream.storage.retention.READERS_AT_ONCE", 2)
+    ground = make()
+    fill(ground, 50)
+    for number in range(7):
+        ground.take_all(f"g{number}")
+    ground.save()
+    turns = []
+    gevent.spawn(lambda: turns.append(ground.segment_count()))
+    ground.look()
+    assert turns[0] > 1
+    assert ground.segment_count() == 1
+
+
+def test_logs_that_rest_ask_their_files_nothing(make):
+    ground = make(limit_seconds=100)
+    ground.topic.group()
+    fill(ground, 30)
+    asked = []
+    apply = ground.disk.pool.apply
+
+    def note(function, arguments=()):
+        asked.append(function.__name__)
+        return apply(function, arguments)
+
+    ground.disk.pool.apply = note
+    for _ in range(3):
+        ground.look()
+    assert asked == ["last_ms", "last_ms"], "of the oldest segment and of the last one, once"
+    ground.now += 90
+    fill(ground, 1, first=30)
+    ground.look()
+    assert asked == ["last_ms", "last_ms"]
+    ground.now += 20
+    ground.look()
+    ground.look()
+    assert asked.count("drop_before") == 1
+    assert ground.log.oldest_offset > 0
+
+
+def test_what_cannot_be_let_go_is_told_once_until_it_goes(make, monkeypatch, caplog):
+    monkeypatch.setattr("gstream.storage.retention.LOOK_SECONDS", 0.001)
+    ground = make()
+    fill(ground, 50)
+    ground.take_all()
+    ground.save()
+    tries = []
+    drop = ground.log.opened.drop_before
+
+    def fail(offset):
+        tries.append(offset)
+        raise StorageError("Input/output error")
+
+    ground.log.opened.drop_before = fail
+    ground.disk._retention.start()
+    until(lambda: len(tries) > 3)
+    ground.log.opened.drop_before = drop
+    until(lambda: ground.segment_count() == 1)
+    assert caplog.text.count("cannot remove what is not kept") == 1
+    fill(ground, 50, first=50)
+    ground.log.opened.drop_before = fail
+    ground.take_all()
+    ground.save()
+    del tries[:]
+    until(lambda: len(tries) > 3)
+    assert caplog.text.count("cannot remove what is not kept") == 2
+    ground.log.opened.drop_before = drop
 
 
 def test_the_engine_looks_by_itself(make):

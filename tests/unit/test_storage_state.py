@@ -6,10 +6,12 @@ import gevent
 import pytest
 
 from gstream.errors import DiskError, DiskFullError
-from gstream.storage.changes import TopicRow
+from gstream.storage.changes import DelayedMessage, TopicRow
 from gstream.storage.state import State
 from gstream.storage.threads import Threads
 from tests.unit.disk_ground import DiskGround, until
+
+LATER = DelayedMessage(0, 0, None, ord("p"), b"pa\n")
 
 
 class FakeMeta:
@@ -146,6 +148,88 @@ def test_a_bug_does_not_end_the_writing(state, meta, caplog):
     state.commit().wait()
     assert len(meta.written) == 1
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_one_that_cannot_be_asked_keeps_nobody_waiting(state, meta, caplog):
+    broken = Group("broken")
+    del broken.low
+    state.note(broken)
+    state.note(Group("a", 1))
+    with pytest.raises(DiskError, match="bug"):
+        state.commit().wait()
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 1}], "others are written"
+    assert any(record.exc_info for record in caplog.records)
+    state.note(Group("a", 2))
+    state.commit().wait()
+    assert len(meta.written) == 2
+
+
+def test_a_bug_while_it_is_handed_over_does_not_end_the_writing(state, meta, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("can't start new thread")
+
+    state.note(Group("a", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(state._pool, "apply", fail)
+        with pytest.raises(DiskError, match="new thread"):
+            state.commit().wait()
+    state.commit().wait()
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 1}]
+
+
+def may_begin(state):
+    try:
+        state.check()
+    except DiskError as error:
+        assert "full" in str(error)  # noqa: PT017  # it need not be raised
+        return False
+    return True
+
+
+def test_while_it_fails_nothing_begins_but_what_shows_whether_it_still_does(state, meta):
+    assert may_begin(state)
+    meta.error = DiskFullError("meta.db: full")
+    state.changes.delayed["topic", 0] = LATER
+    with pytest.raises(DiskError):
+        state.commit().wait()
+    until(lambda: meta.tries == 2)
+    assert not may_begin(state), "it is tried with what is there"
+    state.changes.remove_delayed("topic", 0)
+    state.commit().wait()
+    assert state.is_failing, "nothing was to be written, and so nothing is known"
+    assert [may_begin(state) for _ in range(3)] == [True, False, False]
+    until(lambda: may_begin(state))  # whether the first has tried, or not
+    meta.error = None
+    state.note(Group("a", 1))
+    state.commit().wait()
+    assert not state.is_failing
+    assert [may_begin(state) for _ in range(2)] == [True, True]
+
+
+def test_of_a_message_that_was_never_kept_nothing_is_written(meta, threads):
+    """Refused again and again, they would fill the memory."""
+    state = State(meta, threads)
+    meta.error = DiskFullError("meta.db: full")
+    state.changes.delayed["topic", 0] = LATER
+    state.start()
+    state.changes.remove_delayed("topic", 0)
+    assert not state.changes
+
+    def write(changes):
+        state.changes.remove_delayed("topic", 1)  # while it is being written
+        FakeMeta.write(meta, changes)
+
+    meta.write = write
+    state.changes.delayed["topic", 1] = LATER
+    with pytest.raises(DiskError):
+        state.commit().wait()
+    assert not state.changes
+    meta.error = None
+    state.changes.delayed["topic", 1] = LATER
+    state.commit().wait()
+    assert state.changes.delayed == {("topic", 1): None}, "this one is there, and has to go"
+    meta.write = lambda changes: FakeMeta.write(meta, changes)
+    state.close()
 
 
 def test_closing_writes_what_is_left(state, meta):

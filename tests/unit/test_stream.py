@@ -167,6 +167,15 @@ def test_a_client_that_does_not_read_keeps_no_message_from_the_others(grounds, s
     assert stuck.receive() == [b"1"], "it goes on when the client reads"
 
 
+def test_what_it_was_handed_can_be_looked_at_until_it_is_sent(grounds, subscribe):
+    subscriber = subscribe()
+    assert subscriber.stream.look() == []
+    grounds.publish(b"0", b"1")
+    assert [batch.bodies() for batch in subscriber.stream.look()] == [[b"0", b"1"]]
+    assert subscriber.receive() == [b"0", b"1"]
+    assert subscriber.stream.look() == []
+
+
 def test_a_group_that_is_moved_moves_its_streams(grounds, subscribe):
     full, handed = subscribe(1), subscribe(2)
     grounds.publish(*numbers(0, 7))

@@ -9,7 +9,7 @@ from gstream.batch import PARTITION_SHIFT, pack
 from gstream.consumer import Consumer
 from gstream.counted import pack_counted
 from gstream.delays import DELAYED_BYTES
-from gstream.errors import BusyError, DiskFullError, FullError, UnknownNameError
+from gstream.errors import BusyError, DiskError, DiskFullError, FullError, UnknownNameError
 from gstream.mailbox import Mailbox
 from gstream.recent import ID_BYTES, RECENT_SECONDS
 from gstream.topic import TopicSettings
@@ -435,6 +435,35 @@ def test_an_id_whose_message_was_not_stored_can_come_again(kept):
     assert bodies_of(topic.group()) == [b"a"]
     topic.publish_once(b"a", None, 0.0, b"1")
     assert (topic.commit, topic.message_count) == (None, 1)
+
+
+def test_an_id_is_not_kept_before_its_message_is_stored(kept):
+    """Else it would be there after a crash, with an offset that another message has by then."""
+    topic, state = kept.topic, kept.memory.state
+    topic.publish_once(b"a", None, 0.0, b"1")
+    commit = topic.commit
+    state.save()
+    assert state.saved.recent == {}
+    topic.partitions[0].write(FULL)
+    gevent.idle()
+    assert commit.error is FULL
+    assert not state.changes.recent
+    topic.publish(pack(b"b"), 1)
+    topic.partitions[0].write()
+    state.save()
+    kept.restart()
+    assert kept.topic.publish_once(b"a", None, 0.0, b"1") == 1
+
+
+def test_while_nothing_can_be_kept_what_would_have_to_be_is_refused(kept):
+    topic, state = kept.topic, kept.memory.state
+    topic.publish_once(b"a", None, 0.0, b"1")
+    state.refusal = DiskError("full")
+    for seconds, id in ((5.0, None), (0.0, b"2"), (5.0, b"2")):
+        with pytest.raises(DiskError):
+            topic.publish_once(b"b", None, seconds, id)
+    assert topic.publish_once(b"a", None, 0.0, b"1") == 0, "it is known already"
+    assert (topic.delayed_count, topic.partitions[0].next_offset) == (0, 1)
 
 
 def test_an_id_of_a_delayed_message_that_was_not_kept_can_come_again(kept):
