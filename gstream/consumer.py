@@ -10,7 +10,8 @@ Knows no socket, no wire format and no clock: it is told the time.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import count as counting
 from itertools import islice
 
@@ -101,7 +102,7 @@ class Consumer:
         batch = self._leases.get(id) or self._extended.get(id)
         return None if batch is None else batch.part(id - batch.id, 1)
 
-    def find_all(self, ids: Set[int]) -> list[Batch]:
+    def find_all(self, ids: AbstractSet[int]) -> list[Batch]:
         """Those of these messages that are leased, each as a batch of its own."""
         found = (self._leases.keys() & ids) | (self._extended.keys() & ids)
         return [batch for id in sorted(found) if (batch := self.find(id)) is not None]
