@@ -120,7 +120,8 @@ class Disk(Budget):
         self.directory = Directory(path, self._report, files=files)
         meta: Meta | None = None
         try:
-            meta = Meta(f"{path}/{META}", sync=self.syncs_always, report=self._report)
+            # Also where logs are synced later: messages whose segments went are nowhere else.
+            meta = Meta(f"{path}/{META}", sync=not math.isinf(self.settings.sync_seconds), report=self._report)
             self.state = State(meta, self.pool)
             self._restored = Restored(meta.load())
             self._limits = self._restored.limits()
