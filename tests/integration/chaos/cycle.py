@@ -56,6 +56,18 @@ def seed_from(variable: str = "CHAOS_SEED") -> int:
     return int(os.environ.get(variable) or random.SystemRandom().randrange(1 << 32))
 
 
+def find_port() -> int:
+    """A port that is free, and that the system gives to nobody who asks for any: the server is often not there."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
 class Cycle:
     """The server, those who talk to it, and what they saw.
 
@@ -86,7 +98,7 @@ class Cycle:
         self._changed = threading.Condition()
         self._server: ServerProcess | None = None
         self._life = -1
-        self._port = 0
+        self._port = find_port()
         self._producers = [
             Producer(self, at, self._topics[of], seed, keyed=of == KEYED, tries_again=at % 2 == 0)
             for at, of in enumerate(PRODUCERS)
