@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from gstream.errors import DiskFullError, StorageError
@@ -85,8 +86,13 @@ class Files:
 
     def sizes(self, path: str) -> dict[str, int]:
         """The files in a directory, and their sizes in bytes."""
+        sizes = {}
         with os.scandir(path) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile: others may look on
+                    if entry.is_file():
+                        sizes[entry.name] = entry.stat().st_size
+        return sizes
 
     def names(self, path: str) -> list[str]:
         """What is in a directory, in order."""
