@@ -6,15 +6,19 @@ never wait. For the same reason these are no one else's threads. Knows no file.
 
 from __future__ import annotations
 
+import logging
+from _queue import SimpleQueue  # that of threads, whatever is monkey-patched
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
+from gevent import get_hub
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 __all__ = ["Threads", "Work"]
+
+log = logging.getLogger(__name__)
 
 COUNT: Final = 16
 """Most of them wait for the disk, each for another log's."""
@@ -62,32 +66,45 @@ def _do_nothing(_work: Work) -> None:
     pass
 
 
+_Task: TypeAlias = tuple[Work, Callable[..., Any], tuple[Any, ...]]
+_Finished: TypeAlias = tuple[Work, Any, "BaseException | None"]
+
+
 class Threads:
-    """So many threads at the most, for whoever is in this thread's hub."""
+    """So many threads at the most, for whoever is in this thread's hub.
+
+    They are gevent's, which works in monkey-patched programs, too. Each is started when it is needed, and takes one
+    thing after the other: gevent's own way, a watcher for everything that is done, crashes on libuv (gevent 26.9).
+    """
 
     def __init__(self, count: int = COUNT) -> None:
+        self._count = count
         self._pool = ThreadPool(count)
-        self._free = count
-        self._waiting: deque[tuple[Work, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._finished: deque[_Finished] = deque()
+        self._started = 0
+        self._unfinished = 0
+        self._told: Any = get_hub().loop.async_()
+        self._told.start(self._finish)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> Work:
         """Have this done, in the order of the calls as far as they begin. Does not block."""
         work = Work()
-        if self._free:
-            self._start(work, function, arguments)
-        else:
-            self._waiting.append((work, function, arguments))
+        self._unfinished += 1
+        if self._started < min(self._unfinished, self._count):
+            self._started += 1
+            self._pool.spawn(_serve, self._tasks, self._finished, self._told.send)
+        self._tasks.put((work, function, arguments))
         return work
 
-    def _start(self, work: Work, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._free -= 1
-        self._pool.spawn(_run, function, arguments).rawlink(partial(self._done, work))
-
-    def _done(self, work: Work, result: Any) -> None:
-        self._free += 1
-        if self._waiting:
-            self._start(*self._waiting.popleft())
-        work.finish(*result.get())
+    def _finish(self) -> None:
+        while self._finished:
+            work, value, error = self._finished.popleft()
+            self._unfinished -= 1
+            try:
+                work.finish(value, error)
+            except Exception:  # others must not wait for ever
+                log.exception("bug: something that was to follow what a thread did failed")
 
     def apply(self, function: Callable[..., _Result], arguments: Iterable[Any] = ()) -> _Result:
         """Have this done, and return what came of it, or raise it. Blocks this greenlet."""
@@ -100,12 +117,21 @@ class Threads:
 
     def close(self) -> None:
         """End all threads. Blocks this greenlet until they have done what they do."""
+        for _ in range(self._started):
+            self._tasks.put(None)
+        self._pool.join()
+        self._finish()
+        self._told.stop()
+        self._told.close()
         self._pool.kill()
 
 
-def _run(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """In the thread. An error is carried to whoever asked: the pool would print it."""
-    try:
-        return function(*arguments), None
-    except Exception as error:  # noqa: BLE001  # whatever it is
-        return None, error
+def _serve(tasks: SimpleQueue[_Task | None], finished: deque[_Finished], tell: Callable[[], object]) -> None:
+    """In the thread. An error is carried to whoever asked."""
+    while (task := tasks.get()) is not None:
+        work, function, arguments = task
+        try:
+            finished.append((work, function(*arguments), None))
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            finished.append((work, None, error))
+        tell()

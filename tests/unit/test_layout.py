@@ -97,7 +97,7 @@ NEVER_KNOWN = {
     "gstream.alarm": {"gevent", "socket", "logging"},
     "gstream.commit": {"socket", "gstream.storage"},
     "gstream.progress": {"gevent", "socket", "logging", "time", "threading", "gstream.consumer", "sqlite3"},
-    "gstream.storage.threads": {"socket", "logging", "time", "gstream"},
+    "gstream.storage.threads": {"socket", "time", "gstream"},
     "gstream.storage.reading": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},
     "gstream.storage.retention": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},
     "gstream.storage.disklog": {"socket", "gstream.protocol", "gstream.group", "gstream.share"},
