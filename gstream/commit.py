@@ -12,7 +12,7 @@ from gevent import get_hub, getcurrent
 
 from gstream.errors import DiskError
 
-__all__ = ["Commit", "chained", "together"]
+__all__ = ["Commit", "after", "chained", "together"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,14 @@ class Commit:
                 link()
             except Exception:  # the others must not wait for ever
                 log.exception("bug: something that was to follow a commit failed")
+
+
+def after(commit: Commit | None, action: Callable[[], object]) -> None:
+    """Have ``action()`` called when it is known what became of this; None: it is stored already."""
+    if commit is None:
+        action()
+    else:
+        commit.then(action)
 
 
 def chained(commit: Commit, start: Callable[[], Commit]) -> Commit:

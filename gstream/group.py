@@ -15,7 +15,7 @@ from gstream.agenda import Agenda
 from gstream.alarm import Alarm
 from gstream.backlog import PIECE_BYTES, Backlog
 from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
-from gstream.commit import Commit
+from gstream.commit import Commit, after
 from gstream.consumer import Consumer
 from gstream.errors import FullError
 from gstream.mailbox import Inbox
@@ -186,10 +186,7 @@ class Group(Backlog):
                     share.give_back_later(batch, self._agenda.clock() + ROOM_SECONDS)
                     self._alarm.expect(self._agenda.clock() + ROOM_SECONDS)
 
-            if commit is None:
-                stored()
-            else:
-                commit.then(stored)
+            after(commit, stored)
 
     def undo_lease(self, consumer: Consumer, batch: Batch) -> int:
         """Of these messages, those that are leased never reached the consumer: that was no attempt. How many."""

@@ -54,8 +54,6 @@ class Progress:
         self._kept_changes: dict[int, KeptMessage | None] = {}
         self.restored_end = 0
         """Below this offset there may be messages that are done already, or were delivered before."""
-        self.done_ahead = 0
-        """How many messages that are not taken yet, as far as the group knows, are done already."""
 
     # --- what happens to messages
 
@@ -78,8 +76,7 @@ class Progress:
             if count <= 0:
                 return
         if not self._noted:
-            self._noted = True
-            self._note(self)
+            self._changed()
         number = offset >> CHUNK_BITS
         start = offset & _MASK
         while True:
@@ -97,6 +94,11 @@ class Progress:
                 return
             number += 1
             start = 0
+
+    def _changed(self) -> None:
+        if not self._noted:
+            self._noted = True
+            self._note(self)
 
     def mark_ids(self, offsets: Iterable[int], state: int) -> None:
         """The same for messages that need not be consecutive, in any order."""
@@ -140,9 +142,7 @@ class Progress:
         if kept is not None:
             self.kept[offset] = kept
         self._kept_changes[offset] = kept
-        if not self._noted:
-            self._noted = True
-            self._note(self)
+        self._changed()
 
     def lose(self, end: int) -> None:
         """What lies before this offset is there no more."""
@@ -150,9 +150,7 @@ class Progress:
             return
         self._drop_chunks(end)
         self.low = end
-        if not self._noted:
-            self._noted = True
-            self._note(self)
+        self._changed()
 
     def take_back(self, end: int) -> None:
         """What lay from this offset on is lost; other messages will lie there."""
@@ -169,9 +167,7 @@ class Progress:
             self._kept_changes[offset] = None
         self.low = min(self.low, end)
         self.restored_end = min(self.restored_end, end)
-        if not self._noted:
-            self._noted = True
-            self._note(self)
+        self._changed()
 
     def _drop_chunks(self, end: int) -> None:
         for number in [each for each in self._chunks if (each + 1) << CHUNK_BITS <= end]:
@@ -186,10 +182,8 @@ class Progress:
             self._kept_changes[each] = None
         self.kept.clear()
         self.low = offset
-        self.restored_end = self.done_ahead = 0
-        if not self._noted:
-            self._noted = True
-            self._note(self)
+        self.restored_end = 0
+        self._changed()
 
     def close(self) -> None:
         """The group is removed: nothing of it is kept any more."""
@@ -256,9 +250,7 @@ class Progress:
         self._advance()
         if self._chunks:
             self.restored_end = min((max(self._chunks) + 1) << CHUNK_BITS, end)
-        self.done_ahead = self.count_done(self.low, end)
-        self._noted = True
-        self._note(self)
+        self._changed()
 
     def run_at(self, offset: int) -> tuple[int, int]:
         """The state of the message at this offset, and how many from it on are in that one."""
@@ -273,9 +265,11 @@ class Progress:
     def count_done(self, first: int, end: int) -> int:
         """How many of the messages from ``first`` up to ``end``, none of them before ``low``, are done."""
         done = 0
-        for number, chunk in self._chunks.items():
-            start = number << CHUNK_BITS
-            done += chunk[max(0, first - start) : max(0, end - start)].count(DONE)
+        for number in range(first >> CHUNK_BITS, (end + _MASK) >> CHUNK_BITS):
+            chunk = self._chunks.get(number)
+            if chunk is not None:
+                start = number << CHUNK_BITS
+                done += chunk.count(DONE, max(0, first - start), max(0, end - start))
         return done
 
     def unfinished(self, end: int, most: int) -> list[int]:

@@ -110,10 +110,7 @@ class Share:
                 return None
             if batch.offset != offset:  # what lay here cannot be read; what came instead has states of its own
                 cursor.seek(batch.offset)
-                self._recount()
-            elif state == DONE:
-                progress.done_ahead -= batch.count
-            else:
+            elif state != DONE:
                 batch.attempt = state + 1
                 return batch
         return cursor.read(max_messages, max_bytes)
@@ -122,12 +119,12 @@ class Share:
         """These messages cannot be read any more."""
         if self.progress is not None:
             self.progress.mark(first, end - first, DONE)
-            self._recount()
 
-    def _recount(self) -> None:
-        """Count what is done of what the cursor has still to pass."""
-        if self.progress is not None:
-            self.progress.done_ahead = self.progress.count_done(self._cursor.offset, self._again_until)
+    def _count_done(self, end: int) -> int:
+        """How many of those before this offset that nobody has had yet were done before the restart."""
+        if self.progress is None or self._cursor.offset >= self._again_until:
+            return 0
+        return self.progress.count_done(self._cursor.offset, min(end, self._again_until))
 
     # --- what is kept of it
 
@@ -166,13 +163,11 @@ class Share:
     def lose(self, end: int) -> int:
         """The messages before this offset go: go on behind them; how many were not taken."""
         offset = self._cursor.offset
-        lost = max(0, end - offset)
+        lost = max(0, end - offset - self._count_done(end))
         if self.progress is not None:
-            lost -= self.progress.count_done(offset, min(end, self._again_until))
             self.progress.lose(end)
         if offset < end:
             self._cursor.seek(end)
-            self._recount()
         return lost
 
     def take_back(self, end: int) -> None:
@@ -181,7 +176,6 @@ class Share:
         self._again_until = min(self._again_until, end)
         if self.progress is not None:
             self.progress.take_back(end)
-            self._recount()
 
     @property
     def is_loading(self) -> bool:
@@ -307,8 +301,7 @@ class Share:
     @property
     def backlog(self) -> int:
         """How many messages there are to take."""
-        ahead = self.progress.done_ahead if self.progress is not None else 0
-        return self._cursor.lag + self._returned_count - ahead
+        return self._cursor.lag + self._returned_count - self._count_done(self._again_until)
 
     @property
     def later_count(self) -> int:

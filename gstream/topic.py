@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from gstream.agenda import Agenda, Entry
 from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
-from gstream.commit import Commit, together
+from gstream.commit import Commit, after, together
 from gstream.counted import CountedBatch, pack_bodies, pack_counted
 from gstream.delays import Delayed, Delays
 from gstream.errors import BusyError, FullError, UnknownNameError
@@ -37,7 +37,6 @@ __all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "AnyEngine", "Limit
 
 AnyEngine: TypeAlias = "Memory | Disk"
 
-
 DEFAULT_GROUP = "default"
 """The tutorial's consumers: what a connection consumes as that names no group."""
 
@@ -47,7 +46,6 @@ DEAD_LETTERS = ".dlq"
 PEEK_MESSAGES = 1000
 PEEK_BYTES = 1 << 20
 """More is not looked at at once."""
-
 
 Limit: TypeAlias = "float | Literal['default'] | None"
 """What is said of a limit: a number (0: there is none), that it is the server's, or (None) nothing."""
@@ -219,11 +217,7 @@ class Topic:
         self._append(delayed.partition, delayed.data, 1, delayed.kind, always=True)
         commit = self.commit
         if delayed.id is not None:
-            note = partial(self._note_id, delayed.id, message_id, commit)
-            if commit is None:
-                note()
-            else:
-                commit.then(note)
+            after(commit, partial(self._note_id, delayed.id, message_id, commit))
         return commit
 
     def _note_id(self, id: bytes, message_id: int, commit: Commit | None) -> None:
