@@ -13,7 +13,8 @@
 # It fails when the server ends; whoever wants it to come back runs it under systemd, or in a loop.
 #
 # From the environment: GSTREAM_HOST (127.0.0.1), GSTREAM_PORT (8080), GSTREAM_GROUP (default), RETRY_SECONDS, and
-# JOB_SECONDS (3600), after which a job that still runs is taken for lost. Needs GNU's head, which reads no byte too many.
+# JOB_SECONDS (3600), after which a job that still runs is taken for lost. Needs bash 4, and GNU's head, which reads no
+# byte too many.
 set -euo pipefail
 
 topic=${1:?usage: worker.sh TOPIC COMMAND [ARGUMENT]...}
@@ -23,14 +24,26 @@ shift
 # Sends a command and reads its reply, word by word, into the array "reply". Fails, and says why, if the server refuses.
 ask() {
     printf '%s\n' "$1" >&3
-    while read -r -a reply <&3; do
+    while receive; do
+        read -r -a reply <<<"$line"
         case ${reply[0]-} in
             '#') ;; # a notice
             '-') echo "worker.sh: ${reply[*]:1}" >&2 && return 1 ;;
             '+' | '$') return ;;
         esac # all else is the banner
     done
-    closed
+}
+
+# Reads a line into "line", a second at a time: a signal that comes just before bash begins to wait does not wake it,
+# and it runs the trap only when the wait is over.
+receive() {
+    local part
+    line=''
+    until IFS= read -r -t 1 part <&3; do
+        [ $? -gt 128 ] || closed # more than 128: a second has passed
+        line+=$part
+    done
+    line+=$part
 }
 
 closed() {

@@ -42,6 +42,8 @@ class Broker:
         self.agenda = agenda or Agenda()
         self.settings = settings or TopicSettings()
         self.max_topics = max_topics
+        self.topics_bound = ""
+        """What ``max_topics`` comes from, if not from the settings."""
         self.max_groups = max_groups
         self.topics: dict[str, Topic] = {}
         self.partition_count = 0
@@ -120,21 +122,23 @@ class Broker:
 
     def _check_topics(self, partitions: int) -> None:
         """Whether a topic with so many partitions may be made. Raises FullError."""
-        self._check_room("topics", self.partition_count, partitions, self.max_topics)
+        self._check_room("topics", self.partition_count, partitions, self.max_topics, self.topics_bound)
 
     def _check_groups(self, partitions: int) -> None:
         """Whether a topic with so many partitions may get a further group. Raises FullError."""
         count = sum([len(topic.groups) * len(topic.partitions) for topic in self.topics.values()])
         self._check_room("groups", count, partitions, self.max_groups)
 
-    def _check_room(self, what: str, count: int, wanted: int, limit: int) -> None:
+    def _check_room(self, what: str, count: int, wanted: int, limit: int, bound: str = "") -> None:
         """Whether there is room for so many more, both counted in partitions. Raises FullError."""
         each = self.settings.partitions
         if count + wanted > limit * each:
             present, more = -(-count // each), -(-wanted // each)
             if more == 1:
-                raise FullError(f"there are {present} {what}, the server's --max-{what}")
-            raise FullError(f"it counts as {more} {what}, and there are {present}; --max-{what} is {limit}")
+                most = bound or f"the server's --max-{what}"
+                raise FullError(f"there are {present} {what}, {most}")
+            most = f"{limit} are {bound}" if bound else f"--max-{what} is {limit}"
+            raise FullError(f"it counts as {more} {what}, and there are {present}; {most}")
 
     @property
     def published_count(self) -> int:

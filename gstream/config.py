@@ -177,7 +177,7 @@ class Config:
         GIB,
         Setting(
             "max-memory",
-            "How much the queued messages may take; beyond that, publishing is refused.",
+            "How much messages in memory may take; beyond that, publishing is refused.",
             lambda value: _read_bytes(value, 1, 1 << 50),
             _show_bytes,
             "SIZE",
@@ -187,7 +187,7 @@ class Config:
         16 * MIB,
         Setting(
             "retain",
-            "How much of what all groups have taken each topic keeps for replay, as long as there is room.",
+            "How much of what all groups have taken each partition keeps for replay, as long as there is room.",
             lambda value: _read_bytes(value, 0, 1 << 50),
             _show_bytes,
             "SIZE",

@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gstream.batch import Batch
-from gstream.storage.changes import Changes, KeptMessage
+from gstream.storage.changes import CHUNK_MESSAGES, DONE, Changes, KeptMessage
 
 __all__ = ["CHUNK_MESSAGES", "DONE", "Progress"]
 
-CHUNK_BITS: Final = 10
-CHUNK_MESSAGES: Final = 1 << CHUNK_BITS
+CHUNK_BITS: Final = CHUNK_MESSAGES.bit_length() - 1
 _MASK: Final = CHUNK_MESSAGES - 1
 
-DONE: Final = 255
 MOST_ATTEMPTS: Final = 254
 
 _DONE: Final = bytes([DONE])

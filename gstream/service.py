@@ -131,6 +131,7 @@ class Service:
         logs = _open_files_limit() - self._sessions.max_connections - SPARE_FILES
         allowed = max(1, logs // config.partitions)
         if allowed < config.max_topics:
+            self.broker.topics_bound = "as many as the limit on open files (ulimit -n) allows"
             log.info("the limit on open files (ulimit -n) allows fewer topics", extra={"topics": allowed})
         return min(config.max_topics, allowed)
 

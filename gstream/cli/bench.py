@@ -120,14 +120,11 @@ def bench(
                     window=window,
                 )
                 with Progress(count) as progress:
-                    done = 0
 
-                    def advance(now: int, test: str = test, progress: Progress = progress) -> None:
-                        nonlocal done
-                        progress.advance(now - done, f"{test} {now:,}")
-                        done = now
+                    def follow(done: int, test: str = test, progress: Progress = progress) -> None:
+                        progress.reach(done, f"{test} {done:,}")
 
-                    result = load.run(advance)
+                    result = load.run(follow)
                 _verify(client, kind, count)
                 results.append(result)
                 if as_json:

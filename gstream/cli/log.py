@@ -192,13 +192,10 @@ def _totals_object(totals: Totals, damaged: int) -> str:
 
 def _follow(progress: Progress) -> Callable[[int, int], None]:
     """Moves a bar as bytes are read."""
-    reached = 0
 
     def follow(done: int, total: int) -> None:
-        nonlocal reached
         progress.total = total
-        progress.advance(done - reached, f"{done >> 20:,} of {total >> 20:,} MiB")
-        reached = done
+        progress.reach(done, f"{done >> 20:,} of {total >> 20:,} MiB")
 
     return follow
 

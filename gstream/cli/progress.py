@@ -18,7 +18,7 @@ SHOWN_AFTER_SECONDS = 1.0
 class Progress:
     """A bar and a text, while the ``with`` block runs.
 
-    total: what ``advance`` adds up to, if that is known; may be set until it is shown. wanted: whether there is to be
+    total: how much there is to be done, if that is known; may be set until it is shown. wanted: whether there is to be
     one at all.
     """
 
@@ -38,7 +38,11 @@ class Progress:
 
     def advance(self, size: int, text: str) -> None:
         """So much more is done; and what stands before the bar now."""
-        self._done += size
+        self.reach(self._done + size, text)
+
+    def reach(self, done: int, text: str) -> None:
+        """So much is done in all; and what stands before the bar now."""
+        self._done = done
         if self._bar is None and self._wanted and monotonic() - self._started >= SHOWN_AFTER_SECONDS:
             self._show(text)
         if self._bar is not None:

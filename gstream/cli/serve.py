@@ -35,7 +35,8 @@ Examples:
   gstream serve --config gstream.toml --check
 
 With --data-dir, messages outlive the server; docs/operations.md says what is promised. Where the directory cannot be
-used, one line says why, and the exit code is 2.
+used, one line says why, and the exit code is 2. Without it, --sync, --retain-bytes, --retain-seconds, --segment-bytes
+and --segment-seconds mean nothing.
 
 SIGTERM or Ctrl-C stops it: what was read is answered first. A second one ends it at once.
 """,

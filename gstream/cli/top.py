@@ -108,12 +108,18 @@ def _view(
     from rich.text import Text
 
     server = sample.server
-    used, limit, retained = (_size(server.get(f"memory.{name}", 0)) for name in ("used", "limit", "retained"))
+    used, limit = (_size(server.get(f"memory.{name}", 0)) for name in ("used", "limit"))
+    on_disk = server.get("engine") == "disk"
+    more = (
+        f"on disk {_size(server.get('disk.bytes', 0))}"
+        if on_disk
+        else f"retained {_size(server.get('memory.retained', 0))}"
+    )
     head = Text.assemble(
         ("gstream ", "bold"),
         f"{server.get('version', '')} at {where}, up {_duration(server.get('uptime', 0))}\n",
         f"connections {server.get('connections', 0)}, topics {server.get('topics', 0)}, ",
-        f"memory {used} of {limit}, retained {retained}, engine {server.get('engine', '')}",
+        f"memory {used} of {limit}, {more}, engine {server.get('engine', '')}",
     )
     if loss is not None:
         head.append(f"\nno connection, the figures are old: {loss}", style="bold red")

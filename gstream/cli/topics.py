@@ -68,7 +68,7 @@ def topics(context: click.Context, /, as_json: bool, **options: Any) -> None:
         print_lines(*table_lines(["TOPIC", "MESSAGES"], found))
 
 
-def _setting(option: str, *, or_default: bool) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+def _read_as(option: str, *, or_default: bool) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """Reads a value as the server's option of that name is read, and ``default``, where there is that, as it is."""
 
     def read(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
@@ -87,14 +87,15 @@ def _limit_options(command: F) -> F:
     command = click.option(
         "--retain-seconds",
         metavar="SECONDS|default",
-        callback=_setting("grace", or_default=True),  # seconds from 0 on, as here
+        callback=_read_as("retain-seconds", or_default=True),
         help="How old its messages may become; older ones go, taken or not. 0: no limit; default: the server's.",
     )(command)
     return click.option(
         "--retain-bytes",
         metavar="SIZE|default",
-        callback=_setting("retain", or_default=True),
-        help="How large it may become; then its oldest messages go, taken or not. 0: no limit; default: the server's.",
+        callback=_read_as("retain-bytes", or_default=True),
+        help="How large each of its partitions may become; then the oldest messages go, taken or not. 0: no limit; "
+        "default: the server's.",
     )(command)
 
 
@@ -116,7 +117,7 @@ Exit code 0: it is there; 2: an error.
 @click.option(
     "--partitions",
     metavar="N",
-    callback=_setting("partitions", or_default=False),
+    callback=_read_as("partitions", or_default=False),
     help="How many it has; order holds within one.  [default: as many as the server gives every topic]",
 )
 @_limit_options

@@ -278,8 +278,8 @@ class Client:
             client.create_topic("audit", retain_seconds=30 * 86_400)
 
         partitions: how many it has, for ever; None: as many as the server gives every topic.
-        retain_bytes, retain_seconds: what makes it larger, or is older, goes, taken or not; 0: no limit; "default": the
-        server's, as it is with a new topic. They need a server that keeps messages on disk.
+        retain_bytes, retain_seconds: what makes a partition larger, or is older, goes, taken or not; 0: no limit;
+        "default": the server's, as it is with a new topic. They need a server that keeps messages on disk.
 
         Raises RefusedError: ``args`` if it is there with other partitions, and for limits where there are none;
         ``full`` if there are too many. Chooses nothing. Repeated when the connection breaks.

@@ -10,10 +10,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-__all__ = ["CHUNK_MESSAGES", "Changes", "DelayedMessage", "GroupKey", "KeptMessage", "Saved", "ShareKey", "TopicRow"]
+__all__ = [
+    "CHUNK_MESSAGES",
+    "DONE",
+    "Changes",
+    "DelayedMessage",
+    "GroupKey",
+    "KeptMessage",
+    "Saved",
+    "ShareKey",
+    "TopicRow",
+]
 
 CHUNK_MESSAGES: Final = 1024
 """So many states are in a chunk."""
+
+DONE: Final = 255
+"""The state of a message that is done."""
 
 GroupKey: TypeAlias = tuple[str, str]
 """Topic and group."""

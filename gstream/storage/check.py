@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -20,13 +20,13 @@ from typing import Final, TypeAlias
 from gstream.errors import StorageError, VersionError
 from gstream.storage import salvage
 from gstream.storage.contents import contradiction
-from gstream.storage.directory import LOCK, TOPICS, VERSION, is_partition, is_topic, read_version
-from gstream.storage.files import Files, storage_error
+from gstream.storage.directory import NAMES, TOPICS, VERSION_FILE, has_version, is_partition, is_topic
+from gstream.storage.files import Files, storage_errors
 from gstream.storage.finding import Finding, Kind
 from gstream.storage.frame import CHECKED_FROM, Frame, FrameError
 from gstream.storage.index import ENTRY_BYTES, INDEX_HEADER_BYTES, Index, IndexFileError
 from gstream.storage.meta import META
-from gstream.storage.scan import NO_LIMIT, Gap, Window, scan
+from gstream.storage.scan import NO_LIMIT, Window, scan
 from gstream.storage.segment import CUT, INDEX, LOG, base_of, name_of
 
 __all__ = ["Dumped", "Progress", "Totals", "dump", "verify"]
@@ -42,10 +42,6 @@ LARGE_BYTES: Final = 64 << 20
 
 MAX_NAMES: Final = 10
 """Of topics, in an error."""
-
-_VERSION_FILE: Final = "version"
-_BESIDES: Final = (META,)
-"""What else the disk engine keeps in its directory: whatever begins like this."""
 
 EXPECTED: Final = (
     "a data directory (with the file version), or in it a topic's (topics/NAME) or a partition's (topics/NAME/0)"
@@ -98,7 +94,7 @@ def dump(
     Raises StorageError if the target cannot be read, VersionError if another version wrote it.
     """
     files = files or Files()
-    with _errors(target):
+    with storage_errors(target):
         parts = [each for each in _find(files, target, topic) if isinstance(each, _Part)]
         meter = _Meter([each for each in parts if each.limit is None or each.limit > from_offset], progress)
         for part in meter.parts:
@@ -126,7 +122,7 @@ def verify(
     """
     files = files or Files()
     totals = totals or Totals()
-    with _errors(target):
+    with storage_errors(target):
         found = list(_find(files, target, topic))
         yield from (each for each in found if isinstance(each, Finding))
         meter = _Meter([each for each in found if isinstance(each, _Part)], progress)
@@ -168,7 +164,7 @@ def _find(files: Files, target: str, topic: str | None) -> Iterator[_Part | Find
         parts = _find_file(files, target)
     else:
         names = files.names(target)
-        if TOPICS in names or _VERSION_FILE in names:
+        if TOPICS in names or VERSION_FILE in names:
             yield from _find_in_directory(files, target, names, topic)
             return
         if any(is_partition(name) and files.is_directory(os.path.join(target, name)) for name in names):
@@ -194,11 +190,8 @@ def _find_file(files: Files, target: str) -> Iterator[_Part | Finding]:
 
 
 def _find_in_directory(files: Files, path: str, names: list[str], topic: str | None) -> Iterator[_Part | Finding]:
-    version = read_version(files, path)
-    if version is None:
+    if not has_version(files, path):
         raise VersionError(f"{path}: has no version")
-    if version != VERSION:
-        raise VersionError(f"{path}: has version {version}, this gstream reads {VERSION}")
     topics = os.path.join(path, TOPICS)
     there = files.names(topics) if TOPICS in names else []
     if topic is not None:
@@ -208,7 +201,7 @@ def _find_in_directory(files: Files, path: str, names: list[str], topic: str | N
         yield from _find_in_topic(files, os.path.join(topics, topic))
         return
     for name in names:
-        if name not in {TOPICS, LOCK, _VERSION_FILE} and not name.startswith(_BESIDES):
+        if name not in NAMES and not name.startswith(META):  # SQLite has more
             yield _strange(path, name)
     for name in there:
         if is_topic(name) and files.is_directory(os.path.join(topics, name)):
@@ -263,8 +256,7 @@ class _CheckedWindow(Window):
 
 def _read(files: Files, part: _Part, meter: _Meter, from_offset: int = 0) -> Iterator[Frame | Finding]:
     """The frames of a segment, from one on that is not behind this offset, and what is wrong between them."""
-    fd = files.open(part.path)
-    try:
+    with files.opening(part.path) as fd:
         size = files.size(fd)
         kind = _CheckedWindow if size > LARGE_BYTES else Window  # which takes a third less for small frames
         window = kind(files, fd, size, NO_LIMIT if part.limit is None else part.limit)
@@ -280,9 +272,7 @@ def _read(files: Files, part: _Part, meter: _Meter, from_offset: int = 0) -> Ite
             elif found.next_offset is None and part.limit is None:
                 yield Finding(Kind.TORN, part.path, found.why, found.position, found.size, found.offset)
             else:
-                yield _damaged(part, found)
-    finally:
-        files.close(fd)
+                yield found.damage(part.path, part.limit)
     if part.limit is not None and end == size and end_offset < part.limit:
         text = f"ends at {end_offset}, the next segment begins at {part.limit}"
         yield Finding(Kind.DAMAGED, part.path, text, size, 0, end_offset, part.limit)
@@ -297,11 +287,6 @@ def _begin(files: Files, part: _Part, window: Window, offset: int) -> tuple[int,
             window.frame(position, due)
             return position, due
     return 0, part.base_offset
-
-
-def _damaged(part: _Part, gap: Gap) -> Finding:
-    following = part.limit if gap.next_offset is None else gap.next_offset
-    return Finding(Kind.DAMAGED, part.path, gap.why, gap.position, gap.size, gap.offset, following)
 
 
 def _verify_part(files: Files, part: _Part, meter: _Meter, totals: Totals) -> Iterator[Finding]:
@@ -344,11 +329,8 @@ def _verify_part(files: Files, part: _Part, meter: _Meter, totals: Totals) -> It
 
 
 def _read_index(files: Files, path: str, part: _Part) -> Index:
-    fd = files.open(path)
-    try:
+    with files.opening(path) as fd:
         return Index.decode(files.read(fd, files.size(fd), 0), part.base_offset)
-    finally:
-        files.close(fd)
 
 
 def _is_there(files: Files, path: str) -> bool:
@@ -357,11 +339,3 @@ def _is_there(files: Files, path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-@contextmanager
-def _errors(target: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, error.filename or target) from error

@@ -11,17 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from gstream.errors import LockedError, StorageError, VersionError
-from gstream.storage.files import Files, storage_error
+from gstream.storage.files import Files, storage_errors
 from gstream.storage.finding import Report
 from gstream.storage.log import Log, LogSettings
 from gstream.storage.segment import write_all
 
-__all__ = ["LOCK", "TOPICS", "VERSION", "Directory", "is_partition", "is_topic", "read_version"]
+__all__ = ["NAMES", "TOPICS", "VERSION", "VERSION_FILE", "Directory", "has_version", "is_partition", "is_topic"]
 
 VERSION: Final = 1
 """Of the layout; a server reads no other."""
@@ -30,10 +29,12 @@ TOPICS: Final = "topics"
 REMOVED: Final = "removed"
 """Where a topic's directory goes before its files are removed, so that they are gone all at once."""
 LOCK: Final = "lock"
-_VERSION_FILE: Final = "version"
+VERSION_FILE: Final = "version"
 _NEW_VERSION_FILE: Final = "version.new"
 _OURS: Final = {LOCK, _NEW_VERSION_FILE}
 """What there may be before there is a version."""
+NAMES: Final = {TOPICS, REMOVED, VERSION_FILE, *_OURS}
+"""What is in it, but for the groups' state."""
 
 _TOPIC: Final = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,249}(?:\.dlq)?")
 _PARTITION: Final = re.compile(r"0|[1-9][0-9]{0,4}")
@@ -69,17 +70,19 @@ class Directory:
         self._topics = os.path.join(path, TOPICS)
         self._known: set[str] = set()
         """Names of topics as the disk has them."""
-        with self._errors():
+        with storage_errors(self.path):
             if self._make(path):
                 self._files.sync_directory(os.path.dirname(os.path.abspath(path)))
             names = self._files.names(path)
-            if _VERSION_FILE not in names and not _OURS.issuperset(names):
+            if VERSION_FILE not in names and not _OURS.issuperset(names):
                 raise VersionError(f"{path}: neither empty nor a directory of gstream's")
             self._lock: int | None = self._take_lock()
             try:
-                self._check_version()
+                if not has_version(self._files, path):
+                    self._write_version()
                 if self._make(self._topics):
                     self._files.sync_directory(path)
+                self._make(os.path.join(path, REMOVED))  # while there is room for it
                 self._remove_leftovers()
             except BaseException:
                 self.close()
@@ -99,48 +102,33 @@ class Directory:
     def _take_lock(self) -> int:
         files = self._files
         fd = files.open(os.path.join(self.path, LOCK), os.O_RDWR | os.O_CREAT)
-        try:
-            taken = files.lock(fd)
-            if taken:
-                files.truncate(fd, 0)
-            else:
+        with ExitStack() as on_failure:
+            on_failure.callback(files.close, fd)
+            if not files.lock(fd):
                 pid = files.read(fd, _FEW_BYTES, 0).decode("ascii", "replace").strip()
-        except BaseException:
-            files.close(fd)
-            raise
-        if not taken:
-            files.close(fd)
-            raise LockedError(f"{self.path}: in use by process {pid or 'unknown'}")
+                raise LockedError(f"{self.path}: in use by process {pid or 'unknown'}")
+            files.truncate(fd, 0)
+            on_failure.pop_all()
         with suppress(OSError):  # the lock is held, whether there is room for a number or not
             write_all(files, fd, [b"%d\n" % os.getpid()], 0)
         return fd
-
-    def _check_version(self) -> None:
-        version = read_version(self._files, self.path)
-        if version is None:
-            self._write_version()
-        elif version != VERSION:
-            raise VersionError(f"{self.path}: has version {version}, this gstream reads {VERSION}")
 
     def _write_version(self) -> None:
         """All or nothing: a version that is half written would lock everybody out."""
         files = self._files
         new = os.path.join(self.path, _NEW_VERSION_FILE)
-        fd = files.open(new, os.O_RDWR | os.O_CREAT)
-        try:
+        with files.opening(new, os.O_RDWR | os.O_CREAT) as fd:
             files.truncate(fd, 0)
             write_all(files, fd, [b"gstream %d\n" % VERSION], 0)
             files.sync(fd)
-        finally:
-            files.close(fd)
-        files.rename(new, os.path.join(self.path, _VERSION_FILE))
+        files.rename(new, os.path.join(self.path, VERSION_FILE))
         files.sync_directory(self.path)
 
     # --- what is in it
 
     def topics(self) -> dict[str, list[int]]:
         """The topics, and the numbers of the partitions that each has."""
-        with self._errors():
+        with storage_errors(self.path):
             found = {}
             for name in self._files.names(self._topics):
                 path = os.path.join(self._topics, name)
@@ -154,7 +142,7 @@ class Directory:
             raise ValueError(f"no topic's name and partition: {topic!r}, {partition}")
         home = os.path.join(self._topics, topic)
         path = os.path.join(home, str(partition))
-        with self._errors():
+        with storage_errors(self.path):
             if self._make(home):
                 self._files.sync_directory(self._topics)
                 self._known.add(topic)
@@ -169,10 +157,9 @@ class Directory:
     def remove_topic(self, topic: str) -> None:
         """Remove all files of a topic, whose logs must be closed. Afterwards it can be made anew."""
         home = os.path.join(self._topics, topic)
-        with self._errors():
+        with storage_errors(self.path):
             if not self._files.is_directory(home):
                 return
-            self._make(os.path.join(self.path, REMOVED))
             self._files.rename(home, os.path.join(self.path, REMOVED, topic))
             self._files.sync_directory(self._topics)
             self._known.discard(topic)
@@ -180,17 +167,15 @@ class Directory:
 
     def _remove_leftovers(self) -> None:
         removed = os.path.join(self.path, REMOVED)
-        if self._files.is_directory(removed):
-            self._remove_tree(removed)
-            self._files.sync_directory(self.path)
+        for name in self._files.names(removed):
+            self._remove_tree(os.path.join(removed, name))
 
     def _remove_tree(self, path: str) -> None:
+        if not self._files.is_directory(path):
+            self._files.remove(path)
+            return
         for name in self._files.names(path):
-            inner = os.path.join(path, name)
-            if self._files.is_directory(inner):
-                self._remove_tree(inner)
-            else:
-                self._files.remove(inner)
+            self._remove_tree(os.path.join(path, name))
         self._files.remove_directory(path)
 
     def _make(self, path: str) -> bool:
@@ -203,25 +188,17 @@ class Directory:
             return False
         return True
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise storage_error(error, error.filename or self.path) from error
 
-
-def read_version(files: Files, path: str) -> int | None:
-    """The version of the directory; None if there is none yet. Raises VersionError, OSError."""
+def has_version(files: Files, path: str) -> bool:
+    """Whether the directory has a version yet. Raises VersionError if that is not the one read here; OSError."""
     try:
-        fd = files.open(os.path.join(path, _VERSION_FILE))
+        with files.opening(os.path.join(path, VERSION_FILE)) as fd:
+            data = files.read(fd, _FEW_BYTES, 0)
     except FileNotFoundError:
-        return None
-    try:
-        data = files.read(fd, _FEW_BYTES, 0)
-    finally:
-        files.close(fd)
+        return False
     match = _VERSION.fullmatch(data)
     if not match:
         raise VersionError(f"{path}: its version cannot be read")
-    return int(match[1])
+    if int(match[1]) != VERSION:
+        raise VersionError(f"{path}: has version {int(match[1])}, this gstream reads {VERSION}")
+    return True

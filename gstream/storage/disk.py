@@ -27,10 +27,11 @@ from gstream.progress import Progress
 from gstream.storage.budget import Budget
 from gstream.storage.directory import Directory
 from gstream.storage.disklog import DiskLog
+from gstream.storage.failure import failure
 from gstream.storage.files import Files
 from gstream.storage.finding import Finding, Kind
 from gstream.storage.log import Log
-from gstream.storage.meta import Meta
+from gstream.storage.meta import META, Meta
 from gstream.storage.reading import Reading
 from gstream.storage.restored import Restored, SavedTopic
 from gstream.storage.retention import PER_LIMIT, Limits, Retention
@@ -40,8 +41,6 @@ from gstream.storage.threads import Threads
 __all__ = ["Disk", "DiskSettings"]
 
 log = logging.getLogger(__name__)
-
-META = "meta.db"
 
 CACHE_SHARE = 8
 MOST_CACHE_BYTES = 64 << 20
@@ -59,7 +58,7 @@ class DiskSettings:
 
     sync_seconds: 0: each message is on disk before it is answered; inf: when the system likes.
     retain_bytes: how much of what all groups have done each log keeps.
-    limit_bytes, limit_seconds: what a topic may keep, taken or not; 0: no limit.
+    limit_bytes, limit_seconds: what each log may keep, taken or not; 0: no limit.
     segment_bytes, segment_seconds: see LogSettings.
     """
 
@@ -96,9 +95,10 @@ class Disk(Budget):
         self.settings = settings or DiskSettings()
         self.path = path
         self.clock = clock
-        self.retain_bytes = self.settings.retain_bytes
         self.syncs_always = self.settings.sync_seconds == 0
         self.pool = Threads()
+        self.waiting_bytes = 0
+        """Of messages that are being stored."""
         self.cached_bytes = 0
         """Of the newest messages of all logs, in memory."""
         self._cache_bytes = min(max_bytes // CACHE_SHARE, MOST_CACHE_BYTES)
@@ -146,10 +146,8 @@ class Disk(Budget):
     def _open_logs(self) -> None:
         began = time.monotonic()
         places = [(name, number) for name, numbers in self.directory.topics().items() for number in numbers]
-        for place, found in zip(places, self.pool.map(self._open_log, places), strict=True):
-            if isinstance(found, StorageError):
-                raise found
-            self._opened[place] = found
+        for place, work in zip(places, self.pool.map(self._open_log, places), strict=True):
+            self._opened[place] = work.get()
             name, number = place
             self._partition_counts[name] = max(self._partition_counts.get(name, 0), number + 1)
         if places:
@@ -158,12 +156,9 @@ class Disk(Budget):
             facts = {"logs": len(places), "bytes": size, "torn_bytes": self.torn_bytes, "seconds": seconds}
             log.info("opened", extra=facts)
 
-    def _open_log(self, place: tuple[str, int]) -> Log | StorageError:
+    def _open_log(self, place: tuple[str, int]) -> Log:
         """In a thread."""
-        try:
-            return self.directory.open_log(*place)
-        except StorageError as error:
-            return error
+        return self.directory.open_log(*place)
 
     def _report(self, finding: Finding) -> None:
         """From any thread."""
@@ -238,17 +233,14 @@ class Disk(Budget):
     def set_up(self, each: DiskLog) -> None:
         """Let a log have segments so small that its topic's limits can be kept."""
         if each.opened is not None:
-            seconds = self.limits_of(each.topic)[1] / PER_LIMIT or self.settings.segment_seconds
-            each.opened.settings = replace(
-                each.opened.settings,
-                segment_bytes=self._segment_bytes(each.topic),
-                segment_ms=max(1, int(min(seconds, self.settings.segment_seconds) * 1000)),
-            )
-
-    def _segment_bytes(self, topic: str) -> int:
-        limit = self.limits_of(topic)[0] // PER_LIMIT
-        wanted = self.settings.segment_bytes
-        return min(wanted, max(limit, SMALLEST_SEGMENT_BYTES)) if limit else wanted
+            size, seconds = self.settings.segment_bytes, self.settings.segment_seconds
+            limit_bytes, limit_seconds = self.limits_of(each.topic)
+            if limit_bytes >= PER_LIMIT:
+                size = min(size, max(limit_bytes // PER_LIMIT, SMALLEST_SEGMENT_BYTES))
+            if limit_seconds:
+                seconds = min(seconds, limit_seconds / PER_LIMIT)
+            segment_ms = max(1, int(seconds * 1000))
+            each.opened.settings = replace(each.opened.settings, segment_bytes=size, segment_ms=segment_ms)
 
     def remove_topic(self, topic: str, logs: Iterable[DiskLog]) -> Commit:
         """Remove all that is kept of a topic; when its files are gone."""
@@ -274,18 +266,16 @@ class Disk(Budget):
                 each.wait_until_idle()
                 each.forget()
                 if each.opened is not None:
-                    self.pool.apply(_close, (each.opened,))
-            self.pool.apply(self.directory.remove_topic, (topic,))
-        except StorageError as failure:
-            log.error("cannot remove a topic's files: %s", failure, extra={"topic": topic})  # noqa: TRY400  # no bug
-            error = failure  # which stays: nothing new can be written where old files are
-        except Exception as bug:
-            log.exception("bug: removing a topic failed", extra={"topic": topic})
-            error = StorageError(f"a bug in the server: {bug}")
-        finally:
-            if error is None and self._removals.get(topic) is gone:
-                del self._removals[topic]
-            gone.finish(error)
+                    with suppress(StorageError):  # of what could not be synced nothing is to be left anyway
+                        self.pool.apply(each.opened.close)
+            self.pool.apply(self.directory.remove_topic, topic)
+        except Exception as raised:  # noqa: BLE001  # whatever it is, whoever waits is told
+            error = failure(raised, "removing a topic", topic=topic)
+        if error is not None:  # which stays: nothing new can be written where old files are
+            log.error("cannot remove a topic's files: %s", error, extra={"topic": topic})
+        elif self._removals.get(topic) is gone:
+            del self._removals[topic]
+        gone.finish(error)
 
     # --- what logs ask for
 
@@ -320,9 +310,9 @@ class Disk(Budget):
     def make_room(self, size: int) -> None:
         """Messages in logs do not count: there is nothing to give up."""
 
-    def again_later(self, seconds: float, action: Callable[[], object]) -> None:
+    def again_later(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action()`` in the hub after so long."""
-        self._agenda.at(self._agenda.clock() + seconds, lambda: (action(), None)[1])
+        self._agenda.at(self._agenda.clock() + seconds, action)
 
     def _keep_syncing(self) -> None:
         seconds = self.settings.sync_seconds
@@ -331,15 +321,15 @@ class Disk(Budget):
         while True:
             gevent.sleep(seconds)
             unsynced, self._unsynced = self._unsynced, {}
-            for each, error in zip(unsynced, self.pool.map(_sync, [each.files for each in unsynced]), strict=True):
-                if error is not None:
-                    each.fail(error)
+            for each, work in zip(unsynced, self.pool.map(Log.sync, [each.files for each in unsynced]), strict=True):
+                if work.error is not None:
+                    each.fail(failure(work.error, "syncing", topic=each.topic))
 
     def rows(self) -> Iterator[tuple[str, object]]:
         """What there is to tell of it: names and values."""
         yield "sync", show_sync(self.settings.sync_seconds)
         yield "memory.used", self.cached_bytes + self.reading.used_bytes
-        yield "memory.held", self.held_bytes
+        yield "memory.held", self.held_bytes + self.waiting_bytes
         yield "disk.bytes", sum([each.kept_bytes for each in self.logs])
         yield "disk.state", self.state.meta.size
         yield "disk.torn", self.torn_bytes
@@ -363,26 +353,9 @@ class Disk(Budget):
         self.flush()
         self.state.close()
         opened = [each for each in self.logs if each.opened is not None]
-        for each, error in zip(opened, self.pool.map(_close, [each.files for each in opened]), strict=True):
-            if error is not None:
+        for each, work in zip(opened, self.pool.map(Log.close, [each.files for each in opened]), strict=True):
+            if work.error is not None:
+                error = failure(work.error, "closing a log", topic=each.topic)
                 log.error("cannot close a log: %s", error, extra={"topic": each.topic})
         self.pool.apply(self.directory.close)
         self.pool.close()
-
-
-def _sync(files: Log) -> StorageError | None:
-    """In a thread."""
-    try:
-        files.sync()
-    except StorageError as error:
-        return error
-    return None
-
-
-def _close(files: Log) -> StorageError | None:
-    """In a thread."""
-    try:
-        files.close()
-    except StorageError as error:
-        return error
-    return None

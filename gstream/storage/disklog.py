@@ -13,15 +13,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gstream.batch import Batch
 from gstream.commit import Commit
 from gstream.errors import DiskError, DiskFullError, StorageError, SyncFailedError
 from gstream.storage.chain import Chain, Piece
+from gstream.storage.failure import failure
 from gstream.storage.log import Log
 from gstream.storage.reading import DiskCursor, stored_part
 from gstream.storage.retention import Reader
+from gstream.storage.threads import Work
 
 if TYPE_CHECKING:
     from gstream.storage.disk import Disk
@@ -76,10 +78,9 @@ class DiskLog(Chain):
         self.on_stored: Callable[[int], object] = lambda _count: None
         self._waiting: list[tuple[list[bytes], int, type[Batch]]] = []  # what is written next
         self._waiting_bytes = 0  # of the last of these
-        self._waiting_held = self._writing_held = 0  # of all, in bytes
         self._next = Commit()
         self._writing: Commit | None = None
-        self._writing_count = 0
+        self._batches: list[Batch] = []  # what is being written
         self._stored_offset = self.end_offset  # behind what is known to be stored; end_offset follows in the same turn
         self._failure: StorageError | None = None
         self._is_full = False  # as far as is known; told once
@@ -114,13 +115,12 @@ class DiskLog(Chain):
 
         always: store all of them; they were counted against the budget before.
 
-        Returns how many that will be: all, or none when too much is waiting already.
+        Returns how many that will be: all, or none when as much as may be in memory is waiting already.
         """
         budget, size = self.budget, len(data)
-        if size > budget.room_bytes and not always:
+        if budget.waiting_bytes + size > budget.max_bytes and not always:
             return 0
-        budget.held_bytes += size
-        self._waiting_held += size
+        budget.waiting_bytes += size
         if not self._waiting and self._writing is None:
             budget.write_soon(self)
         waiting = self._waiting
@@ -159,40 +159,30 @@ class DiskLog(Chain):
             for parts, count, kind in self._waiting
         ]
         self._waiting = []
-        self._writing_held, self._waiting_held = self._waiting_held, 0
         self._writing, self._next = self._next, Commit()
-        self._writing_count = sum([batch.count for batch in batches])
-        self.budget.pool.spawn(self._write, batches).rawlink(self._written)
+        self._batches = batches
+        self.budget.pool.spawn(self._write, batches).then(self._wrote)
 
-    def _write(self, batches: list[Batch]) -> tuple[list[Batch], StorageError | None]:
+    def _write(self, batches: list[Batch]) -> None:
         """In a thread."""
-        try:
-            if self.opened is None:
-                self.opened = self.budget.directory.open_log(self.topic, self.partition)
-                self.budget.set_up(self)
-            self.opened.append(batches)
-            if self.budget.syncs_always:
-                self.opened.sync()
-            elif self.opened.is_failed:  # a sync failed while this was written
-                raise SyncFailedError(f"{self.opened.path}: not known to be on disk")
-        except StorageError as error:
-            return batches, error
-        return batches, None
+        if self.opened is None:
+            self.opened = self.budget.directory.open_log(self.topic, self.partition)
+            self.budget.set_up(self)
+        self.opened.append(batches)
+        if self.budget.syncs_always:
+            self.opened.sync()
+        elif self.opened.is_failed:  # a sync failed while this was written
+            raise SyncFailedError(f"{self.opened.path}: not known to be on disk")
 
-    def _written(self, result: Any) -> None:
+    def _wrote(self, work: Work) -> None:
         commit, self._writing = self._writing, None
-        count, self._writing_count = self._writing_count, 0
-        self.budget.held_bytes -= self._writing_held
+        batches, self._batches = self._batches, []
         assert commit is not None
-        try:
-            batches, error = result.get()
-        except Exception as bug:
-            log.exception("bug: writing failed", extra={"topic": self.topic})
-            batches, error = [], StorageError(f"a bug in the server: {bug}")
-        if error is not None:
-            self.fail(error, commit)
+        self.budget.waiting_bytes -= sum([len(batch.data) for batch in batches])
+        if work.error is not None:
+            self.fail(failure(work.error, "writing", topic=self.topic), commit)
             return
-        self._stored_offset += count
+        self._stored_offset += _count_of(batches)
         if not self.budget.syncs_always:
             self.budget.written(self)
         if self._is_full:
@@ -208,24 +198,21 @@ class DiskLog(Chain):
     def take_in(self, batches: list[Batch]) -> None:
         """These can be read now, and are kept in memory as long as there is room."""
         budget = self.budget
-        count = 0
         for batch in batches:
             assert isinstance(batch.times, int)
             assert batch.offset == self.end_offset
             budget.cached_bytes += len(batch.data)
             self.add(batch.data, batch.count, type(batch), batch.times)
-            count += batch.count
         budget.cached(self)
-        self.on_stored(count)
+        self.on_stored(_count_of(batches))
 
     # --- failing
 
     def fail(self, error: StorageError, commit: Commit | None = None) -> None:
         """What was to be written (``commit``) was not, nor is what waits; nobody has been told of their offsets."""
         waiting, self._waiting = self._waiting, []
-        self.budget.held_bytes -= self._waiting_held
-        self._waiting_held = 0
-        self.next_offset = self._stored_offset + self._writing_count
+        self.budget.waiting_bytes -= sum([len(part) for parts, _, _ in waiting for part in parts])
+        self.next_offset = self._stored_offset + _count_of(self._batches)
         following = self._next
         if waiting:
             self._next = Commit()
@@ -247,11 +234,11 @@ class DiskLog(Chain):
         if self._writing is not None:  # what becomes of it is to be known first
             self.budget.again_later(REOPEN_SECONDS, self._reopen)
             return
-        self.budget.pool.spawn(_reopen, self.files).rawlink(self._reopened)
+        self.budget.pool.spawn(self.files.reopen).then(self._reopened)
 
-    def _reopened(self, result: Any) -> None:
-        error = result.get()
-        if error is not None:
+    def _reopened(self, work: Work) -> None:
+        if work.error is not None:
+            failure(work.error, "reopening a log", topic=self.topic)  # one of the storage's was told before
             self.budget.again_later(REOPEN_SECONDS, self._reopen)
             return
         if self._waiting and self._failure is not None:  # it may have been told ids that others have
@@ -266,12 +253,9 @@ class DiskLog(Chain):
 
     def restart(self, end: int) -> None:
         """Forget what is in memory: the log ends there."""
-        while self.piece_count > 1 or self._last.count:
-            self.drop_oldest()
-        self._pieces = [Piece(end, self._end_place, 0, bytearray(), Batch, self._last_ms)]
-        self._first = 0
-        self._last = self._pieces[0]
+        self._drop_all()
         self.end_offset = self.next_offset = self._stored_offset = end
+        self._start_piece(bytearray(), 0, Batch, self._last_ms)
         for reader in self.readers:
             reader.take_back(end)
         self.budget.state.commit()  # at once: the next messages will have the offsets of those that are lost
@@ -301,9 +285,12 @@ class DiskLog(Chain):
 
     def forget(self) -> None:
         """It is removed: nothing of it stays in memory."""
-        while self.piece_count > 1 or self._last.count:
-            self.drop_oldest()
+        self._drop_all()
         self.budget.uncached(self)
+
+    def _drop_all(self) -> None:
+        while not self.drop_oldest():
+            pass
 
     def wait_until_idle(self) -> None:
         """Return when all that was appended is stored, or has failed. Blocks this greenlet."""
@@ -340,7 +327,7 @@ class DiskLog(Chain):
         offset = max(offset, self.oldest_offset)
         while offset < min(self.first_offset, self.end_offset) and max_messages > 0 and max_bytes > 0:
             with _as_reply():
-                there = self.budget.pool.apply(self.files.read, (offset, max_bytes))
+                there = self.budget.pool.apply(self.files.read, offset, max_bytes)
             batches = stored_part(there, self.end_offset)
             if not batches:
                 offset = self.first_offset
@@ -364,7 +351,7 @@ class DiskLog(Chain):
         if self.opened is None:
             return self.end_offset
         with _as_reply():
-            found = self.budget.pool.apply(self.opened.find_time, (time_ms,))
+            found = self.budget.pool.apply(self.opened.find_time, time_ms)
         return min(found, self.end_offset)
 
 
@@ -377,10 +364,5 @@ def _as_reply() -> Iterator[None]:
         raise DiskError(str(error)) from error
 
 
-def _reopen(files: Log) -> StorageError | None:
-    """In a thread."""
-    try:
-        files.reopen()
-    except StorageError as error:
-        return error
-    return None
+def _count_of(batches: list[Batch]) -> int:
+    return sum([batch.count for batch in batches])

@@ -11,13 +11,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 from gstream.errors import DiskFullError, StorageError
 
-__all__ = ["Buffer", "Files", "storage_error"]
+__all__ = ["Buffer", "Files", "storage_error", "storage_errors"]
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -40,6 +40,15 @@ class Files:
     def close(self, fd: int) -> None:
         """Give the descriptor back. Errors of writing are found by :meth:`sync`."""
         os.close(fd)
+
+    @contextmanager
+    def opening(self, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+        """A descriptor within the ``with`` block."""
+        fd = self.open(path, flags)
+        try:
+            yield fd
+        finally:
+            self.close(fd)
 
     def write(self, fd: int, buffers: Sequence[Buffer], position: int) -> int:
         """Write all buffers at this position in one call; returns how many bytes were written."""
@@ -123,3 +132,12 @@ def storage_error(error: OSError, path: str) -> StorageError:
     """What a failed call means to those who keep messages: one line that names the file."""
     kind = DiskFullError if error.errno in _FULL else StorageError
     return kind(f"{path}: {error.strerror or error}")
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Raises OSError of the ``with`` block as StorageError. path: what it is about, if the error names no file."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, error.filename or path) from error

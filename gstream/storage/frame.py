@@ -48,7 +48,6 @@ _HEADER: Final = Struct(">qiibIhiqqqhii")
 _CHECKED: Final = Struct(">hiqqqhii")
 """The part of the header that the checksum covers."""
 _BEFORE: Final = Struct(">qiibI")
-_OFFSET: Final = Struct(">q")
 HEADER_BYTES: Final = _HEADER.size
 CHECKED_FROM: Final = _BEFORE.size
 """The checksum covers a frame from here on."""

@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 
 from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.errors import DamagedError, StorageError, SyncFailedError
-from gstream.storage.files import Buffer, Files, storage_error
+from gstream.storage.files import Buffer, Files, storage_errors
 from gstream.storage.finding import Finding, Kind, Report
 from gstream.storage.frame import Frame, Header, decode_header, encode_frame
 from gstream.storage.index import INTERVAL_BYTES, NEVER
@@ -101,7 +101,7 @@ class Log:
         self._segments: list[Segment] = []
         """Never changed, only replaced, so that readers need no lock."""
         self._last_ms = NEVER
-        with self._errors():
+        with storage_errors(self.path):
             self._open()
         self.synced_offset = self.end_offset
         """What lies before this is on disk."""
@@ -164,7 +164,7 @@ class Log:
         segment = next((each for each in self._segments if each.base_offset == base_offset), None)
         if segment is None:
             raise ValueError(f"no segment begins at {base_offset}")
-        with self._errors():
+        with storage_errors(self.path):
             last_ms = segment.load_index(self._report).last_ms
         self._remember(segment)
         return None if last_ms == NEVER else last_ms
@@ -179,7 +179,7 @@ class Log:
         is room; DamagedError and SyncFailedError, and takes nothing until it was reopened; StorageError. In each case
         nothing was stored.
         """
-        with self._lock, self._errors():
+        with self._lock, storage_errors(self.path):
             self._check_usable()
             first = offset = self.end_offset
             last_ms = self._last_ms
@@ -226,7 +226,7 @@ class Log:
 
         Raises SyncFailedError; then nothing is taken until :meth:`reopen`.
         """
-        with self._sync_lock, self._errors():
+        with self._sync_lock, storage_errors(self.path):
             self._check_usable()
             self._sync()
         return self.synced_offset
@@ -246,7 +246,7 @@ class Log:
 
     def roll(self) -> None:
         """Seal the last segment, unless it is empty, so that it may be dropped. Raises what :meth:`append` does."""
-        with self._lock, self._errors():
+        with self._lock, storage_errors(self.path):
             self._check_usable()
             if self._segments[-1].size:
                 self._roll()
@@ -271,7 +271,7 @@ class Log:
         What was appended is kept if it is whole, also what :meth:`sync` could not vouch for. Raises StorageError if
         that fails again.
         """
-        with self._lock, self._sync_lock, self._errors():
+        with self._lock, self._sync_lock, storage_errors(self.path):
             if self._is_closed:
                 raise StorageError(self._failure)
             last = self._segments[-1]
@@ -294,7 +294,7 @@ class Log:
         Raises StorageError if a file cannot be removed; it is there again when the log is opened the next time.
         """
         dropped = 0
-        with self._lock, self._errors():
+        with self._lock, storage_errors(self.path):
             while len(self._segments) > 1 and self._segments[0].end_offset <= offset:
                 oldest = self._segments[0]
                 self._segments = self._segments[1:]
@@ -306,7 +306,7 @@ class Log:
 
     def close(self) -> None:
         """Sync, and give back what is open. Raises SyncFailedError, and is closed nevertheless."""
-        with self._lock, self._sync_lock, self._errors():
+        with self._lock, self._sync_lock, storage_errors(self.path):
             last = self._segments[-1]
             try:
                 if self._is_changed and not self._failure:
@@ -338,7 +338,7 @@ class Log:
         segments = self._segments
         at = bisect_right(segments, offset, key=lambda each: each.base_offset) - 1
         for segment in segments[max(0, at) :]:
-            with self._errors(), self._while_there(segment):
+            with storage_errors(self.path), self._while_there(segment):
                 frames = segment.read(offset, max_bytes, self._report)
                 self._remember(segment)
                 if frames:
@@ -351,7 +351,7 @@ class Log:
         Of Kafka's records: of the first batch that has such a message. Raises StorageError.
         """
         for segment in self._segments:
-            with self._errors(), self._while_there(segment):
+            with storage_errors(self.path), self._while_there(segment):
                 offset = segment.find_time(time_ms, self._report)
                 self._remember(segment)
                 if offset is not None:
@@ -389,12 +389,3 @@ class Log:
         if told not in self._reported:
             self._reported.add(told)
             self._told(finding)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise StorageError(f"{self.path}: {error.strerror}") from error
-        except OSError as error:
-            raise storage_error(error, error.filename or self.path) from error

@@ -21,6 +21,7 @@ from gstream.agenda import Agenda
 from gstream.batch import Batch
 from gstream.errors import StorageError
 from gstream.storage.chain import Cursor, Piece
+from gstream.storage.failure import failure
 from gstream.storage.threads import Threads, Work
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ __all__ = ["DiskCursor", "Reading", "stored_part"]
 log = logging.getLogger(__name__)
 
 READ_BYTES = 512 * 1024
-"""So much is read at once: a few thousand messages, for which the thread's start does not count."""
+"""So much is read at once: a few thousand messages, beside which the way to a thread and back does not count."""
 
 IDLE_SECONDS = 1.0
 """What is in memory for a cursor that has not moved for so long makes room for others."""
@@ -181,21 +182,21 @@ class Reading:
         cursor.held_bytes += READ_BYTES  # until it is known how much it is
         self.used_bytes += READ_BYTES
         self._holders[cursor] = None
-        self._pool.spawn(_read, log, offset).rawlink(partial(self._loaded, log, cursor, cursor.number, offset))
+        loaded = partial(self._loaded, log, cursor, cursor.number, offset)
+        self._pool.spawn(log.files.read, offset, READ_BYTES).then(loaded)
 
     def _loaded(self, log: DiskLog, cursor: DiskCursor, number: int, offset: int, work: Work) -> None:
         if cursor.number != number:
             return  # it was put elsewhere; what was held for it is counted no more
-        batches, error = work.get()
-        batches = stored_part(batches, log.end_offset)
+        batches = [] if work.error is not None else stored_part(work.get(), log.end_offset)
         size = sum([len(batch.data) for batch in batches])
         cursor.held_bytes += size - READ_BYTES
         self.used_bytes += size - READ_BYTES
         cursor.is_loading = False
-        cursor.error = error
-        if error is not None:
-            self._failed(cursor, error)
+        if work.error is not None:
+            self._failed(cursor, failure(work.error, "reading", topic=log.topic))
             return
+        cursor.error = None
         end = offset
         pieces: list[Piece] = []
         for batch in batches:
@@ -224,6 +225,7 @@ class Reading:
     def _failed(self, cursor: DiskCursor, error: StorageError) -> None:
         """Nothing could be read for now: who waits for it looks again in a while."""
         log.error("cannot read: %s", error)
+        cursor.error = error
         cursor.not_before = self._agenda.clock() + IDLE_SECONDS
         self._agenda.at(cursor.not_before, cursor.on_read)
         self._start_waiting()
@@ -255,11 +257,3 @@ def stored_part(batches: list[Batch], end: int) -> list[Batch]:
         if last.offset < end:
             batches.append(last.part(0, end - last.offset))
     return batches
-
-
-def _read(log: DiskLog, offset: int) -> tuple[list[Batch], StorageError | None]:
-    """In a thread."""
-    try:
-        return log.files.read(offset, READ_BYTES), None
-    except StorageError as error:
-        return [], error

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import gevent
 
-from gstream.errors import DiskError, StorageError
+from gstream.errors import DiskError
+from gstream.storage.failure import failure
 
 if TYPE_CHECKING:
     from gstream.progress import Progress
@@ -92,13 +93,10 @@ class Retention:
 
     def _tell(self, each: DiskLog, error: Exception) -> None:
         """Once, until something could be let go again: it is tried twice a second."""
-        if each.aged.is_stuck:
-            return
-        each.aged.is_stuck = True
-        if isinstance(error, StorageError):
-            log.error("cannot remove what is not kept: %s", error, extra={"topic": each.topic})
-        else:
-            log.error("bug: looking for what can go failed", extra={"topic": each.topic}, exc_info=error)
+        if not each.aged.is_stuck:
+            each.aged.is_stuck = True
+            why = failure(error, "looking for what can go", topic=each.topic)
+            log.error("cannot remove what is not kept: %s", why, extra={"topic": each.topic})
 
     def look_at(self, each: DiskLog) -> None:
         """Let go what need not be kept of this log. Blocks this greenlet. Raises StorageError, DiskError."""
@@ -126,12 +124,12 @@ class Retention:
                 disk.state.commit().wait()  # what is kept outside has to be on disk first
             end = done  # what is done need not: whoever restarts goes on at the oldest message that is there
         if end:
-            disk.pool.apply(each.opened.drop_before, (end,))
+            disk.pool.apply(each.opened.drop_before, end)
             aged.is_stuck = False
 
     def _is_due(self, each: DiskLog, base_offset: int, oldest_ms: float) -> bool:
         """Whether the last segment's messages are all older than that; its file is asked at most once for each time."""
-        last_ms = self._disk.pool.apply(each.files.last_ms, (base_offset,))
+        last_ms = self._disk.pool.apply(each.files.last_ms, base_offset)
         each.aged.newest_ms = self._disk.clock() * 1000 if last_ms is None else last_ms
         return each.aged.newest_ms < oldest_ms
 
@@ -153,7 +151,7 @@ class Retention:
         end = 0
         for segment in done:
             size -= segment.size
-            if size < self._disk.retain_bytes:
+            if size < self._disk.settings.retain_bytes:
                 break
             if low < segment.next_offset:  # this one goes when that is written
                 for began, reader in lows:
@@ -181,7 +179,7 @@ class Retention:
         """Whether a sealed segment's messages are all older than that; of the one asked last it is known when."""
         aged = each.aged
         if aged.sealed[0] != base_offset:
-            aged.sealed = base_offset, self._disk.pool.apply(each.files.last_ms, (base_offset,))
+            aged.sealed = base_offset, self._disk.pool.apply(each.files.last_ms, base_offset)
         last_ms = aged.sealed[1]
         return last_ms is not None and last_ms < oldest_ms
 

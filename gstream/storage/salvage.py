@@ -20,7 +20,16 @@ from urllib.parse import quote
 
 from gstream.errors import DamagedError, DiskFullError, StorageError, VersionError
 from gstream.storage import tables
-from gstream.storage.changes import CHUNK_MESSAGES, Changes, DelayedMessage, KeptMessage, Saved, ShareKey, TopicRow
+from gstream.storage.changes import (
+    CHUNK_MESSAGES,
+    DONE,
+    Changes,
+    DelayedMessage,
+    KeptMessage,
+    Saved,
+    ShareKey,
+    TopicRow,
+)
 from gstream.storage.files import storage_error
 from gstream.storage.finding import Finding, Kind
 
@@ -43,8 +52,6 @@ _PRIMARY: Final = 0xFF
 
 _WRONG: Final = (struct.error, TypeError, AttributeError, ValueError)
 """What is raised when a checksum is wanted of values that are not of their columns' types."""
-
-_DONE: Final = 255
 
 
 @dataclass(slots=True)
@@ -283,7 +290,7 @@ class _Reader:
         if lost:
             saved.lows[share] = min(saved.lows.get(share, 0), *lost)
         low = saved.lows.get(share, 0)
-        states.update({key[3]: _DONE for key in saved.kept if key[:3] == share and key[3] >= low})
+        states.update({key[3]: DONE for key in saved.kept if key[:3] == share and key[3] >= low})
         for offset, state in states.items():
             key = (*share, offset // CHUNK_MESSAGES)
             chunk = bytearray(saved.chunks.get(key, b"").ljust(CHUNK_MESSAGES, b"\0"))

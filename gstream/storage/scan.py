@@ -20,6 +20,7 @@ from typing import Final
 from crc32c import crc32c
 
 from gstream.storage.files import Files
+from gstream.storage.finding import Finding, Kind
 from gstream.storage.frame import (
     CHECKED_FROM,
     HEADER_BYTES,
@@ -64,6 +65,11 @@ class Gap:
     def size(self) -> int:
         """In bytes."""
         return self.end - self.position
+
+    def damage(self, path: str, limit: int | None) -> Finding:
+        """What there is to tell of it, in this file. limit: where the next segment begins; None: there is none."""
+        following = limit if self.next_offset is None else self.next_offset
+        return Finding(Kind.DAMAGED, path, self.why, self.position, self.size, self.offset, following)
 
 
 class Window:

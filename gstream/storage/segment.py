@@ -65,7 +65,6 @@ class Segment:
         self._interval_bytes = interval_bytes
         self.base_offset = base_offset
         self.size = size
-        self.is_sealed = limit is not None
         self.limit = NO_LIMIT if limit is None else limit
         """No offset in it reaches this one."""
         self.path = os.path.join(directory, name_of(base_offset, LOG))
@@ -80,6 +79,11 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment {self.base_offset}, {self.size} bytes>"
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it grows no more."""
+        return self.limit != NO_LIMIT
 
     @property
     def end_offset(self) -> int:
@@ -121,7 +125,7 @@ class Segment:
             if isinstance(found, Frame):
                 index.add(found.header, found.position)
             elif found.next_offset is not None:
-                report(self.finding(found))
+                report(self._damage(found))
             else:
                 self._cut(fd, found, report)
                 size = found.position
@@ -131,12 +135,9 @@ class Segment:
     def _cut(self, fd: int, tail: Gap, report: Report) -> None:
         files = self._files
         if tail.holds_frames:
-            aside = files.open(self._cut_path, os.O_RDWR | os.O_CREAT)
-            try:
+            with files.opening(self._cut_path, os.O_RDWR | os.O_CREAT) as aside:
                 self._copy(fd, aside, tail)
                 files.sync(aside)
-            finally:
-                files.close(aside)
             text = f"what follows is not torn, but cannot be placed; it is kept in {self._cut_path}"
             files.sync_directory(os.path.dirname(self.path))
             report(Finding(Kind.KEPT_ASIDE, self.path, text, tail.position, tail.size, tail.offset))
@@ -200,7 +201,6 @@ class Segment:
     def seal(self, limit: int) -> None:
         """It grows no more: the next segment begins with this offset. Writes the index, if there is room for it."""
         self.limit = limit
-        self.is_sealed = True
         self.save_index()
         self.close()
 
@@ -222,14 +222,10 @@ class Segment:
         """Write the index's file. That it could not be written is no error: it can always be made again."""
         if self.index is None:
             return
-        with suppress(OSError):
-            fd = self._files.open(self.index_path, os.O_RDWR | os.O_CREAT)
-            try:
-                data = self.index.encode()
-                self._files.truncate(fd, 0)
-                write_all(self._files, fd, [data], 0)
-            finally:
-                self._files.close(fd)
+        with suppress(OSError), self._files.opening(self.index_path, os.O_RDWR | os.O_CREAT) as fd:
+            data = self.index.encode()
+            self._files.truncate(fd, 0)
+            write_all(self._files, fd, [data], 0)
 
     def load_index(self, report: Report) -> Index:
         """The index: from memory, from its file, or made again."""
@@ -245,11 +241,8 @@ class Segment:
         return index
 
     def _read_index(self) -> Index:
-        fd = self._files.open(self.index_path)
-        try:
+        with self._files.opening(self.index_path) as fd:
             data = self._files.read(fd, self._files.size(fd), 0)
-        finally:
-            self._files.close(fd)
         index = Index.decode(data, self.base_offset, self._interval_bytes)
         if index.end > self.size or index.end_offset > self.limit:
             raise IndexFileError("it tells of more than there is")
@@ -260,15 +253,12 @@ class Segment:
     def rebuild_index(self, report: Report, why: str) -> Index:
         """Make the index from the segment, and write it."""
         index = Index(self.base_offset, self._interval_bytes)
-        fd = self._files.open(self.path)
-        try:
+        with self._files.opening(self.path) as fd:
             for found in scan(Window(self._files, fd, self.size, self.limit), 0, self.base_offset):
                 if isinstance(found, Frame):
                     index.add(found.header, found.position)
                 else:
-                    report(self.finding(found))
-        finally:
-            self._files.close(fd)
+                    report(self._damage(found))
         index.end = self.size  # whatever there is at its end
         report(Finding(Kind.INDEX, self.index_path, f"{why}; made again"))
         self.index = index
@@ -283,14 +273,13 @@ class Segment:
         Empty if there is none in this segment. May return fewer than there are.
         """
         size = self.size  # before the index, which may tell of more by now
-        fd = self._files.open(self.path)
         frames: list[Frame] = []
-        try:
+        with self._files.opening(self.path) as fd:
             window = Window(self._files, fd, size, self.limit, max_bytes + self._interval_bytes)
             index, position, due = self._begin(window, lambda index: index.find(offset), report)
             for found in scan(window, position, due, index):
                 if isinstance(found, Gap):
-                    report(self.finding(found))
+                    report(self._damage(found))
                     continue
                 if found.next_offset <= offset:
                     continue
@@ -300,8 +289,6 @@ class Segment:
                 frames.append(found)
                 if max_bytes < HEADER_BYTES or not window.holds(found.end):
                     break
-        finally:
-            self._files.close(fd)
         return frames
 
     def find_time(self, time_ms: int, report: Report) -> int | None:
@@ -309,17 +296,14 @@ class Segment:
         size = self.size
         if self.load_index(report).last_ms < time_ms:
             return None
-        fd = self._files.open(self.path)
-        try:
+        with self._files.opening(self.path) as fd:
             window = Window(self._files, fd, size, self.limit, 2 * self._interval_bytes)
             index, position, due = self._begin(window, lambda index: index.find_time(time_ms), report)
             for found in scan(window, position, due, index):
                 if isinstance(found, Gap):
-                    report(self.finding(found))
+                    report(self._damage(found))
                 elif found.header.max_ms >= time_ms:
                     return found.offset
-        finally:
-            self._files.close(fd)
         return None
 
     def _begin(self, window: Window, find: _Find, report: Report) -> tuple[Index, int, int]:
@@ -334,12 +318,8 @@ class Segment:
                 position, due = find(index)
         return index, position, due
 
-    def finding(self, gap: Gap) -> Finding:
-        """What there is to tell of a gap in it."""
-        following = gap.next_offset
-        if following is None and self.is_sealed:
-            following = self.limit
-        return Finding(Kind.DAMAGED, self.path, gap.why, gap.position, gap.size, gap.offset, following)
+    def _damage(self, gap: Gap) -> Finding:
+        return gap.damage(self.path, self.limit if self.is_sealed else None)
 
 
 def write_all(files: Files, fd: int, buffers: Sequence[Buffer], position: int) -> int:

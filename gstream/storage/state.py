@@ -20,6 +20,7 @@ from gevent.lock import Semaphore
 from gstream.commit import Commit
 from gstream.errors import DiskError, StorageError
 from gstream.storage.changes import Changes
+from gstream.storage.failure import failure
 from gstream.storage.meta import Meta
 from gstream.storage.threads import Threads
 
@@ -108,13 +109,12 @@ class State:
         sources, self._sources = self._sources, {}
         changes, self.changes = self.changes, Changes()
         commit, self._commit = self._commit, None
-        error: Exception | None
+        error: StorageError | None
         try:
             missed = _collect(sources, changes)
             error = self._store(changes) or missed
-        except Exception as bug:  # whoever waits must not wait for ever, and others go on
-            log.exception("bug: writing the groups' state failed")
-            error = bug
+        except Exception as bug:  # noqa: BLE001  # whoever waits must not wait for ever, and others go on
+            error = failure(bug, "writing the groups' state")
         if commit is not None:
             commit.finish(error)
 
@@ -122,12 +122,11 @@ class State:
         if not changes:
             self._may_try = True
             return None  # which tells nothing of whether something could be written
-        error: StorageError | None
+        error: StorageError | None = None
         try:
-            error = self._pool.apply(_write, (self.meta, changes))
-        except Exception as bug:  # there may be no thread to be had
-            log.exception("bug: the groups' state cannot be handed to a thread")
-            error = StorageError(f"a bug in the server: {bug}")
+            self._pool.apply(self.meta.write, changes)
+        except Exception as raised:  # noqa: BLE001  # there may be no thread to be had, either
+            error = failure(raised, "writing the groups' state")
         if error is not None:
             self._may_try = False
             self.changes.merge_older(changes)
@@ -155,19 +154,6 @@ def _collect(sources: Iterable[Source], changes: Changes) -> StorageError | None
     for source in sources:
         try:
             source.collect(changes)
-        except Exception as bug:
-            log.exception("bug: what a group has done cannot be collected")
-            error = StorageError(f"a bug in the server: {bug}")
+        except Exception as bug:  # noqa: BLE001  # the others have something to remember, too
+            error = failure(bug, "collecting what a group has done")
     return error
-
-
-def _write(meta: Meta, changes: Changes) -> StorageError | None:
-    """In a thread."""
-    try:
-        meta.write(changes)
-    except StorageError as error:
-        return error
-    except Exception as bug:
-        log.exception("bug: writing the groups' state failed")
-        return StorageError(f"a bug in the server: {bug}")
-    return None

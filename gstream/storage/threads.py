@@ -27,39 +27,39 @@ _Result = TypeVar("_Result")
 
 
 class Work:
-    """Something that a thread does."""
+    """Something that a thread does. error: what it raised, once it is done."""
 
-    __slots__ = ("_error", "_is_done", "_link", "_value")
+    __slots__ = ("_action", "_is_done", "_value", "error")
 
     def __init__(self) -> None:
         self._is_done = False
         self._value: Any = None
-        self._error: BaseException | None = None
-        self._link: Callable[[Work], object] = _do_nothing
+        self.error: Exception | None = None
+        self._action: Callable[[Work], object] = _do_nothing
 
-    def rawlink(self, link: Callable[[Work], object]) -> None:
-        """Have ``link(self)`` called in the hub when it is done, which it must not be yet."""
+    def then(self, action: Callable[[Work], object]) -> None:
+        """Have ``action(self)`` called in the hub when it is done, which it must not be yet."""
         assert not self._is_done
-        self._link = link
+        self._action = action
 
     def get(self) -> Any:
         """What came of it, when it is done. Raises what that raised."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return self._value
 
-    def wait(self) -> Any:
-        """The same as soon as it is done. Blocks this greenlet."""
+    def wait(self) -> Work:
+        """Itself, as soon as it is done. Blocks this greenlet."""
         if not self._is_done:
             done = Event()
-            self._link = lambda _work: done.set()
+            self._action = lambda _work: done.set()
             done.wait()
-        return self.get()
+        return self
 
-    def finish(self, value: Any, error: BaseException | None) -> None:
+    def finish(self, value: Any, error: Exception | None) -> None:
         """It is done. From the hub."""
-        self._value, self._error, self._is_done = value, error, True
-        self._link(self)
+        self._value, self.error, self._is_done = value, error, True
+        self._action(self)
 
 
 def _do_nothing(_work: Work) -> None:
@@ -67,7 +67,7 @@ def _do_nothing(_work: Work) -> None:
 
 
 _Task: TypeAlias = tuple[Work, Callable[..., Any], tuple[Any, ...]]
-_Finished: TypeAlias = tuple[Work, Any, "BaseException | None"]
+_Finished: TypeAlias = tuple[Work, Any, "Exception | None"]
 
 
 class Threads:
@@ -106,13 +106,13 @@ class Threads:
             except Exception:  # others must not wait for ever
                 log.exception("bug: something that was to follow what a thread did failed")
 
-    def apply(self, function: Callable[..., _Result], arguments: Iterable[Any] = ()) -> _Result:
+    def apply(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Have this done, and return what came of it, or raise it. Blocks this greenlet."""
-        result: _Result = self.spawn(function, *arguments).wait()
+        result: _Result = self.spawn(function, *arguments).wait().get()
         return result
 
-    def map(self, function: Callable[[Any], _Result], items: Iterable[Any]) -> list[_Result]:
-        """The same for each of these, at the same time."""
+    def map(self, function: Callable[[Any], object], items: Iterable[Any]) -> list[Work]:
+        """Have this done for each of these, at the same time; all of it is done. Blocks this greenlet."""
         return [each.wait() for each in [self.spawn(function, item) for item in items]]
 
     def close(self) -> None:

@@ -74,6 +74,9 @@ def test_the_lock_of_a_killed_server_is_none(data: Path) -> None:
     for _ in range(2):
         with ServerProcess("--data-dir", str(data)) as server:
             server.kill()
+    with ServerProcess("--data-dir", str(data)) as server, Session(server) as session:
+        session.send(b"r0\n")
+        session.expect(b"= 0 2 Hello\n")
 
 
 @pytest.mark.parametrize(

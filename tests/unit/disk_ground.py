@@ -21,6 +21,7 @@ from gstream.topic import TopicSettings
 
 TIMEOUT_SECONDS = 20
 PLENTY = 1 << 30
+NEVER = float("inf")
 
 
 def until(condition):
@@ -167,3 +168,18 @@ class DiskGround:
 
     def segment_count(self):
         return len([name for name in os.listdir(f"{self.path}/topics/default/0") if name.endswith(".log")])
+
+
+@contextmanager
+def disk_grounds(path, **defaults):
+    """Gives ``make(**settings)``, which makes engines in a directory; at the end each is closed."""
+    grounds = []
+
+    def make(**settings):
+        grounds.append(DiskGround(path, **{**defaults, **settings}))
+        return grounds[-1]
+
+    yield make
+    for ground in grounds:
+        ground.files.errors.clear()
+        ground.disk.close()

@@ -336,3 +336,13 @@ def test_the_engine_looks_for_room_in_no_log_that_was_removed():
     broker.remove("a")
     assert broker.topic("b").publish(pack(b"y" * 90), 1) == 1
     assert engine.used_bytes == engine.stored_bytes == 92
+
+
+def test_what_else_bounds_the_number_of_topics_is_said():
+    broker = Broker(Memory(1000), max_topics=1)
+    broker.topics_bound = "as many as something allows"
+    broker.topic("a")
+    with pytest.raises(FullError, match=r"^there are 1 topics, as many as something allows$"):
+        broker.topic("b")
+    with pytest.raises(FullError, match=r"^it counts as 2 topics, and there are 1; 1 are as many as something allows$"):
+        broker.set_up("b", 2)

@@ -362,18 +362,22 @@ def test_a_message_is_dead_when_that_is_stored(kept):
     assert kept.take_all() == [(b"b", 2)]
 
 
+def bury_first(kept):
+    """The first message is to die; ``finish(kept.bury_commit)`` says that its dead letter is stored."""
+    kept.bury_commit = Commit()
+    assert kept.group.bury(lease(kept), 0, "why")
+
+
 def test_a_message_is_not_dead_before_that_is_stored(kept):
     kept.publish(b"a")
-    kept.bury_commit = Commit()
-    kept.group.bury(lease(kept), 0, "why")
+    bury_first(kept)
     kept.restart()
     assert kept.take_all() == [(b"a", 2)]
 
 
 def test_a_dead_letter_that_cannot_be_stored_is_delivered_again(kept):
     kept.publish(b"a")
-    kept.bury_commit = Commit()
-    kept.group.bury(lease(kept), 0, "why")
+    bury_first(kept)
     mailbox = Mailbox()
     kept.group.waiting[mailbox] = 1
     finish(kept.bury_commit, DiskFullError("full"))
@@ -385,8 +389,7 @@ def test_a_dead_letter_that_cannot_be_stored_is_delivered_again(kept):
 
 def test_what_dies_after_the_group_was_moved_is_nobodys(kept):
     kept.publish(b"a", b"b")
-    kept.bury_commit = Commit()
-    kept.group.bury(lease(kept), 0, "why")
+    bury_first(kept)
     kept.group.seek(lambda _log: 0)
     finish(kept.bury_commit)
     kept.restart()
@@ -395,8 +398,7 @@ def test_what_dies_after_the_group_was_moved_is_nobodys(kept):
 
 def test_a_removed_group_buries_nothing(kept):
     kept.publish(b"a")
-    kept.bury_commit = Commit()
-    kept.group.bury(lease(kept), 0, "why")
+    bury_first(kept)
     kept.group.close()
     finish(kept.bury_commit, DiskFullError("full"))
     kept.time.sleep(10.0)

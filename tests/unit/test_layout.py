@@ -26,6 +26,7 @@ ORDER = (
     ("gstream.storage.contents", "gstream.storage.check"),
     ("gstream.progress",),
     (
+        "gstream.storage.failure",
         "gstream.storage.threads",
         "gstream.storage.reading",
         "gstream.storage.retention",
@@ -97,6 +98,7 @@ NEVER_KNOWN = {
     "gstream.alarm": {"gevent", "socket", "logging"},
     "gstream.commit": {"socket", "gstream.storage"},
     "gstream.progress": {"gevent", "socket", "logging", "time", "threading", "gstream.consumer", "sqlite3"},
+    "gstream.storage.failure": {"gevent", "socket", "time", "threading", "os", "gstream.storage"},
     "gstream.storage.threads": {"socket", "time", "gstream"},
     "gstream.storage.reading": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},
     "gstream.storage.retention": {"socket", "time", "gstream.protocol", "gstream.group", "gstream.share"},

@@ -23,12 +23,14 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from gstream.agenda import Agenda
 from gstream.batch import PARTITION_SHIFT, pack
 from gstream.delays import DELAYED_BYTES
+from gstream.errors import StorageError
 from gstream.progress import DONE
 from gstream.recent import ID_BYTES
 from gstream.storage.disk import Disk, DiskSettings
-from gstream.storage.files import Files
 from gstream.storage.retention import Retention
+from gstream.storage.threads import Work
 from tests.unit.broker_model import GROUPS, OFFSETS, BrokerMachine, GroupModel, Stored
+from tests.unit.disturbed_files import QuietFiles
 
 MAX_BYTES = 1 << 24
 UNLIMITED = 1 << 60
@@ -36,41 +38,30 @@ NO_SYNC = float("inf")
 """What a loss of power takes is another test; here every byte that was written is there."""
 
 
-class QuickFiles(Files):
-    """Nobody takes the power away here."""
-
-    def sync(self, fd):
-        pass
-
-    def sync_directory(self, path):
-        pass
-
-
 class AtOnce:
     """Threads that do everything at once, so that all happens in the same order every time."""
 
     def spawn(self, function, *arguments):
-        return Result(function(*arguments))
+        work = DoneAtOnce()
+        try:
+            work.finish(function(*arguments), None)
+        except StorageError as error:
+            work.finish(None, error)
+        return work
 
-    def apply(self, function, arguments=()):
-        return function(*arguments)
+    def apply(self, function, *arguments):
+        return self.spawn(function, *arguments).get()
 
     def map(self, function, items):
-        return [function(item) for item in items]
+        return [self.spawn(function, item) for item in items]
 
     def close(self):
         pass
 
 
-class Result:
-    def __init__(self, value):
-        self.value = value
-
-    def rawlink(self, callback):
-        get_hub().loop.run_callback(callback, self)
-
-    def get(self):
-        return self.value
+class DoneAtOnce(Work):
+    def then(self, action):
+        get_hub().loop.run_callback(action, self)
 
 
 @dataclass
@@ -109,7 +100,7 @@ class DiskMachine(BrokerMachine):
         self.save()
 
     def open_engine(self):
-        clock, files = self.agenda.clock, QuickFiles()
+        clock, files = self.agenda.clock, QuietFiles()
         engine = Disk(str(self.path), MAX_BYTES, self.agenda, self.disk_settings, clock, files)
         engine.pool.close()
         engine.pool = engine.reading._pool = engine.state._pool = AtOnce()

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_what_is_stored_is_found_again(open_directory, path):
     assert batch.bodies() == [b"orders 10"]
     assert batch.partition == 10
     log.close()
-    assert sorted(os.listdir(path)) == ["lock", "topics", "version"]
+    assert sorted(os.listdir(path)) == ["lock", "removed", "topics", "version"]
 
 
 def test_the_settings_reach_the_logs(open_directory):
@@ -293,3 +294,27 @@ def test_a_disk_that_knows_no_case(open_directory, files):
     directory.open_log("news").close()
     with pytest.raises(StorageError, match="differs in case"):
         directory.open_log("News")
+
+
+def test_a_topic_can_be_removed_where_no_directory_can_be_made(tmp_path):
+    class Full(Files):
+        def make_directory(self, path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    path = str(tmp_path / "data")
+    with closing(Directory(path, print)) as directory:
+        directory.open_log("news").close()
+        directory._files = Full()
+        directory.remove_topic("news")
+        assert directory.topics() == {}
+    assert os.listdir(os.path.join(path, "removed")) == []
+
+
+def test_what_was_being_removed_is_gone_when_it_is_opened(tmp_path):
+    path = str(tmp_path / "data")
+    with closing(Directory(path, print)) as directory:
+        directory.open_log("news").close()
+    os.rename(os.path.join(path, "topics", "news"), os.path.join(path, "removed", "news"))
+    with closing(Directory(path, print)) as directory:
+        assert os.listdir(os.path.join(path, "removed")) == []
+        assert directory.open_log("news").end_offset == 0

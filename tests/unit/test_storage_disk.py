@@ -16,23 +16,13 @@ from gstream.errors import DiskError, LockedError, StorageError, VersionError
 from gstream.storage.disk import Disk
 from gstream.storage.disklog import REOPEN_SECONDS
 from gstream.topic import TopicSettings
-from tests.unit.disk_ground import DiskGround, until
-
-NEVER = float("inf")
+from tests.unit.disk_ground import NEVER, disk_grounds, until
 
 
 @pytest.fixture
 def make(tmp_path):
-    grounds = []
-
-    def make(**settings):
-        grounds.append(DiskGround(tmp_path, **settings))
-        return grounds[-1]
-
-    yield make
-    for ground in grounds:
-        ground.files.errors.clear()
-        ground.disk.close()
+    with disk_grounds(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -60,7 +50,7 @@ def test_a_directory_is_made_and_there_is_nothing_in_it(tmp_path):
     assert (list(disk.topic_names), disk.partition_count("default"), disk.torn_bytes) == ([], 0, 0)
     assert disk.open_log("a", 3).end_offset == 0
     disk.close()
-    assert sorted(os.listdir(tmp_path / "new")) == ["lock", "meta.db", "topics", "version"]
+    assert sorted(os.listdir(tmp_path / "new")) == ["lock", "meta.db", "removed", "topics", "version"]
     assert os.listdir(tmp_path / "new" / "topics") == [], "files are made when something is written"
 
 

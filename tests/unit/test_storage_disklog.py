@@ -12,23 +12,13 @@ from gstream.counted import CountedBatch, pack_counted
 from gstream.errors import DiskError
 from gstream.mailbox import Mailbox
 from gstream.storage.disklog import FRAME_BYTES, REOPEN_SECONDS
-from tests.unit.disk_ground import PLENTY, DiskGround, until
-
-NEVER = float("inf")
+from tests.unit.disk_ground import NEVER, PLENTY, disk_grounds, until
 
 
 @pytest.fixture
 def make(tmp_path):
-    grounds = []
-
-    def make(**settings):
-        grounds.append(DiskGround(tmp_path, **settings))
-        return grounds[-1]
-
-    yield make
-    for ground in grounds:
-        ground.files.errors.clear()
-        ground.disk.close()
+    with disk_grounds(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -372,3 +362,30 @@ def test_a_log_writes_although_all_threads_are_busy(make):
         ground.files.until_held("sync")
     assert {outcome(commit) for commit in commits} == {"stored"}
     assert sorted(map(int, ground.take_all())) == list(range(60))
+
+
+# --- what may wait
+
+
+def test_no_more_waits_than_there_may_be_in_memory(make):
+    ground = make(max_bytes=1000)
+    log = ground.topic.partitions[0]
+    with ground.files.holding("write"):
+        ground.topic.publish(pack(b"x" * 598), 1)
+        first = ground.topic.commit
+        ground.files.until_held("write")
+        assert ground.topic.publish(pack(b"y" * 500), 1) == 0
+        assert ground.topic.publish(pack(b"z" * 398), 1) == 1
+        second = ground.topic.commit
+        assert (ground.disk.waiting_bytes, ground.disk.held_bytes) == (1000, 0)
+        assert log.append(pack(b"counted before"), 1, always=True) == 1
+    assert (outcome(first), outcome(second)) == ("stored", "stored")
+    assert ground.disk.waiting_bytes == 0
+    assert ground.topic.publish(pack(b"y" * 500), 1) == 1
+
+
+def test_leases_that_take_all_of_the_memory_hold_no_producer(make):
+    ground = make(max_bytes=1000)
+    ground.disk.held_bytes = 1000
+    assert ground.topic.publish(pack(b"x" * 900), 1) == 1
+    assert outcome(ground.topic.commit) == "stored"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -76,6 +77,25 @@ def test_names_and_sizes(files, tmp_path):
         files.make_directory(os.path.join(here, "inner"))
     with pytest.raises(FileNotFoundError):
         files.open(os.path.join(here, "a"))
+
+
+def test_files_that_vanish_while_one_looks_have_no_size(files, tmp_path, monkeypatch):
+    scan = os.scandir
+
+    @contextmanager
+    def scan_and_remove(path):
+        """Both are gone before one is looked at; what a file is was told with its name, unless it is a link."""
+        with scan(path) as entries:
+            found = list(entries)
+        (tmp_path / "file").unlink()
+        (tmp_path / "link").unlink()
+        yield found
+
+    for name in ("file", "stays"):
+        (tmp_path / name).write_bytes(b"12")
+    (tmp_path / "link").symlink_to("stays")
+    monkeypatch.setattr(os, "scandir", scan_and_remove)
+    assert files.sizes(str(tmp_path)) == {"stays": 2}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

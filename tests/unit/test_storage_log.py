@@ -13,55 +13,14 @@ from crc32c import crc32c
 from gstream.batch import Batch, pack
 from gstream.counted import CountedBatch, pack_counted
 from gstream.errors import DamagedError, DiskFullError, StorageError, SyncFailedError
-from gstream.storage.files import Files
 from gstream.storage.finding import Kind
 from gstream.storage.frame import decode_frame
 from gstream.storage.log import INDEXES_IN_MEMORY, Log, LogSettings, SegmentInfo
+from tests.unit.disturbed_files import FaultyFiles
 
 SIZE = 70
 """Of a frame of one message, ``message``."""
 SMALL = LogSettings(segment_bytes=10 * SIZE, interval_bytes=3 * SIZE)
-
-
-class FaultyFiles(Files):
-    """Fails where it is told to, and notes what it is asked for."""
-
-    def __init__(self):
-        self.failures = {}
-        self.takes = []
-        self.calls = []
-
-    def _meet(self, call):
-        self.calls.append(call)
-        if self.failures.get(call):
-            code = self.failures[call].pop(0)
-            raise OSError(code, os.strerror(code))
-
-    def open(self, path, flags=os.O_RDONLY):
-        self._meet("create" if flags & os.O_EXCL else "open")
-        return super().open(path, flags)
-
-    def write(self, fd, buffers, position):
-        if self.takes:
-            return super().write(fd, [b"".join(buffers)[: self.takes.pop(0)]], position)
-        self._meet("write")
-        return super().write(fd, buffers, position)
-
-    def truncate(self, fd, size):
-        self._meet("truncate")
-        super().truncate(fd, size)
-
-    def sync(self, fd):
-        self._meet("sync")
-        super().sync(fd)
-
-    def sync_directory(self, path):
-        self._meet("sync directory")
-        super().sync_directory(path)
-
-    def forget(self, fd):
-        self._meet("forget")
-        super().forget(fd)
 
 
 @pytest.fixture

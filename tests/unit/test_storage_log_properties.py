@@ -12,19 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gstream.batch import Batch, pack
 from gstream.counted import CountedBatch, pack_counted
-from gstream.storage.files import Files
 from gstream.storage.log import Log, LogSettings
-
-
-class QuietFiles(Files):
-    """Syncs nothing: power stays on here."""
-
-    def sync(self, fd):
-        pass
-
-    def sync_directory(self, path):
-        pass
-
+from tests.unit.disturbed_files import QuietFiles
 
 LINE = st.binary(max_size=40).filter(lambda body: b"\n" not in body)
 

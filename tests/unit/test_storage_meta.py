@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,12 @@ class World:
 
     def __init__(self):
         self.saved = Saved()
+        self.given = set()
 
     def write(self, changes):
         saved = self.saved
+        self.given = {key for key in self.given if key[0] not in changes.removed_topics}
+        self.given.update(key for key, value in changes.delayed.items() if value is not None)
         for name in changes.removed_topics:
             saved.topics.pop(name, None)
             self._remove(lambda key, name=name: key[0] == name)
@@ -114,9 +118,11 @@ A_CHANGE = st.builds(
 )
 
 
-def fitting(changes, topics):
-    """The same without what is of a topic that is not there."""
-    topics = (topics - set(changes.removed_topics)) | set(changes.topics)
+def fitting(changes, world):
+    """The same without what is of a topic that is not there, and without numbers that its topic has given before."""
+    topics = (set(world.saved.topics) - set(changes.removed_topics)) | set(changes.topics)
+    given = {key for key in world.given if key[0] not in changes.removed_topics}
+    changes.delayed = {key: value for key, value in changes.delayed.items() if value is None or key not in given}
     changes.groups = [group for group in changes.groups if group[0] in topics]
     for name in ("lows", "chunks", "kept", "delayed", "recent"):
         rows = getattr(changes, name)
@@ -282,14 +288,14 @@ class MetaMachine(RuleBasedStateMachine):
 
     @rule(changes=A_CHANGE)
     def write(self, changes):
-        self.world.write(fitting(changes, set(self.world.saved.topics)))
+        self.world.write(fitting(changes, self.world))
         changes.merge_older(self.unwritten)
         self.unwritten = Changes()
         self.meta.write(changes)
 
     @rule(changes=A_CHANGE)
     def fail(self, changes):
-        self.world.write(fitting(changes, set(self.world.saved.topics)))
+        self.world.write(fitting(changes, self.world))
         changes.merge_older(self.unwritten)
         self.unwritten = changes
         failing = copy.deepcopy(changes)
@@ -326,14 +332,36 @@ def test_changes_are_something():
 def test_merged_changes_do_what_they_do_one_after_the_other(several, before):
     one_by_one, at_once = World(), World()
     for world in (one_by_one, at_once):
-        world.write(fitting(copy.deepcopy(before), set()))
+        world.write(fitting(copy.deepcopy(before), world))
     merged = Changes()
     for changes in several:
-        one_by_one.write(fitting(changes, set(one_by_one.saved.topics)))
+        one_by_one.write(fitting(changes, one_by_one))
         newer = copy.deepcopy(changes)
         newer.merge_older(merged)
         merged = newer
     at_once.write(merged)
+    assert at_once.sorted == one_by_one.sorted
+
+
+@pytest.mark.parametrize(
+    ("remove", "removal"),
+    [
+        (lambda changes: changes.remove_topic("a"), Changes(removed_topics=["a"])),
+        (lambda changes: changes.remove_group("a", "g"), Changes(removed_groups=[("a", "g")])),
+        (lambda changes: changes.remove_delayed("a", 0), Changes(delayed={("a", 0): None})),
+    ],
+    ids=["a topic", "a group", "a delayed message"],
+)
+@given(before=A_CHANGE, changes=A_CHANGE)
+@settings(deadline=None)
+def test_what_is_removed_goes_and_so_does_what_was_to_be_written_of_it(remove, removal, before, changes):
+    one_by_one, at_once = World(), World()
+    for world in (one_by_one, at_once):
+        world.write(fitting(copy.deepcopy(before), world))
+    one_by_one.write(fitting(changes, one_by_one))
+    one_by_one.write(removal)
+    remove(changes)
+    at_once.write(changes)
     assert at_once.sorted == one_by_one.sorted
 
 
@@ -611,27 +639,19 @@ def test_a_page_that_is_lost(path, written, fill):
             open_and_load(path)
 
 
-def test_tables_that_are_not_ours(path, written):
-    other = sqlite3.connect(path)
-    other.execute("DROP TABLE kept")
-    other.close()
-    with pytest.raises(DamagedError, match="its tables are not those of gstream"):
-        open_and_load(path)
-
-
-def test_rows_of_what_is_not_there(path, written):
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("DELETE FROM groups")
-    other.close()
-    with pytest.raises(DamagedError, match="what is not in it"):
-        open_and_load(path)
-
-
-def test_text_that_is_none(path, written):
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("UPDATE topics SET name = CAST(x'ff' AS TEXT) WHERE name = 'news'")
-    other.close()
-    with pytest.raises(DamagedError, match="a topic is not what was written"):
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DROP TABLE kept", "its tables are not those of gstream"),
+        ("DELETE FROM groups", "what is not in it"),
+        ("UPDATE topics SET name = CAST(x'ff' AS TEXT) WHERE name = 'news'", "a topic is not what was written"),
+    ],
+    ids=["tables that are not ours", "rows of what is not there", "text that is none"],
+)
+def test_what_somebody_else_changed(path, written, statement, why):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+    with pytest.raises(DamagedError, match=why):
         open_and_load(path)
 
 

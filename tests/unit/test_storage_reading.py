@@ -12,25 +12,16 @@ from gstream.errors import DiskError
 from gstream.mailbox import Mailbox
 from gstream.seeking import seek
 from gstream.storage.reading import IDLE_SECONDS, READ_BYTES, stored_part
-from tests.unit.disk_ground import DiskGround, until
+from tests.unit.disk_ground import NEVER, disk_grounds, until
 
-NEVER = float("inf")
 SMALL = 1 << 20
 """An engine of so many bytes has 128 KiB for its newest messages, and as much for what is read."""
 
 
 @pytest.fixture
 def make(tmp_path):
-    grounds = []
-
-    def make(max_bytes=SMALL, **settings):
-        grounds.append(DiskGround(tmp_path, max_bytes, sync_seconds=NEVER, **settings))
-        return grounds[-1]
-
-    yield make
-    for ground in grounds:
-        ground.files.errors.clear()
-        ground.disk.close()
+    with disk_grounds(tmp_path, max_bytes=SMALL, sync_seconds=NEVER) as make:
+        yield make
 
 
 def fill(ground, count, size=100):
@@ -85,7 +76,7 @@ def test_what_is_published_while_it_is_behind_comes_last(make):
 
 @pytest.mark.parametrize("max_bytes", [SMALL, 16 * SMALL])
 def test_many_groups_at_different_places_and_nobody_starves(make, max_bytes):
-    ground = make(max_bytes)
+    ground = make(max_bytes=max_bytes)
     count, groups = 8_000, 200
     bodies = fill(ground, count, size=150)
     names = [f"g{number}" for number in range(groups)]
@@ -304,7 +295,9 @@ def test_a_group_that_is_moved_while_it_is_read_for(make):
 def test_a_group_that_is_removed_while_it_is_read_for(make):
     ground = make()
     bodies = fill(ground, 1000)
-    ground.topic.group("goes")
+    reading, came = ground.disk.reading, []
+    loaded = reading._loaded
+    reading._loaded = lambda *what: came.append(loaded(*what))
     with ground.files.holding("read"):
         group = ground.topic.group("goes")
         assert group.take(1, 0) is None
@@ -313,8 +306,9 @@ def test_a_group_that_is_removed_while_it_is_read_for(make):
         gevent.idle()
         ground.topic.forget_group("goes")
         waiting.get()
-    gevent.sleep(0.01)
-    assert ground.disk.reading.used_bytes == 0
+        assert (reading.used_bytes, came) == (0, [])
+    until(lambda: came)
+    assert reading.used_bytes == 0, "what comes too late counts nothing"
     assert ground.take_all("goes") == bodies, "one of that name is a new one"
 
 

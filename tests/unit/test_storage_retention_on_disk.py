@@ -11,9 +11,8 @@ from gstream.errors import DiskError, DiskFullError, StorageError
 from gstream.mailbox import Mailbox
 from gstream.storage.disk import SMALLEST_SEGMENT_BYTES
 from gstream.storage.retention import LOOK_SECONDS, PER_LIMIT
-from tests.unit.disk_ground import DiskGround, until
+from tests.unit.disk_ground import NEVER, disk_grounds, until
 
-NEVER = float("inf")
 SEGMENT_BYTES = 2000
 
 
@@ -26,17 +25,8 @@ class FullMeta:
 
 @pytest.fixture
 def make(tmp_path):
-    grounds = []
-
-    def make(**settings):
-        settings.setdefault("segment_bytes", SEGMENT_BYTES)
-        grounds.append(DiskGround(tmp_path, sync_seconds=NEVER, **settings))
-        return grounds[-1]
-
-    yield make
-    for ground in grounds:
-        ground.files.errors.clear()
-        ground.disk.close()
+    with disk_grounds(tmp_path, sync_seconds=NEVER, segment_bytes=SEGMENT_BYTES) as make:
+        yield make
 
 
 def fill(ground, count, size=100, first=0):
@@ -414,9 +404,9 @@ def test_logs_that_rest_ask_their_files_nothing(make):
     asked = []
     apply = ground.disk.pool.apply
 
-    def note(function, arguments=()):
+    def note(function, *arguments):
         asked.append(function.__name__)
-        return apply(function, arguments)
+        return apply(function, *arguments)
 
     ground.disk.pool.apply = note
     for _ in range(3):

@@ -7,52 +7,15 @@ import pytest
 
 from gstream.batch import Batch, pack
 from gstream.errors import DamagedError
-from gstream.storage.files import Files
 from gstream.storage.finding import Kind
 from gstream.storage.frame import decode_header, encode_frame
 from gstream.storage.index import Index
 from gstream.storage.segment import CUT, INDEX, LOG, Segment, base_of, name_of, write_all
+from tests.unit.disturbed_files import FaultyFiles
 
 INTERVAL = 300
 SIZE = 70
 """Of a frame of one message."""
-
-
-class FaultyFiles(Files):
-    """Fails where it is told to, and writes less where it is told to."""
-
-    def __init__(self):
-        self.failures = {}
-        self.takes = []
-        self.opened = 0
-
-    def _meet(self, call):
-        if self.failures.get(call):
-            code = self.failures[call].pop(0)
-            raise OSError(code, os.strerror(code))
-
-    def open(self, path, flags=os.O_RDONLY):
-        fd = super().open(path, flags)
-        self.opened += 1
-        return fd
-
-    def close(self, fd):
-        self.opened -= 1
-        super().close(fd)
-
-    def write(self, fd, buffers, position):
-        if self.takes:
-            return super().write(fd, [b"".join(buffers)[: self.takes.pop(0)]], position)
-        self._meet("write")
-        return super().write(fd, buffers, position)
-
-    def truncate(self, fd, size):
-        self._meet("truncate")
-        super().truncate(fd, size)
-
-    def sync(self, fd):
-        self._meet("sync")
-        super().sync(fd)
 
 
 @pytest.fixture

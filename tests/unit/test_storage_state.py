@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import gevent
 import pytest
 
@@ -9,7 +11,7 @@ from gstream.errors import DiskError, DiskFullError
 from gstream.storage.changes import DelayedMessage, TopicRow
 from gstream.storage.state import State
 from gstream.storage.threads import Threads
-from tests.unit.disk_ground import DiskGround, until
+from tests.unit.disk_ground import TIMEOUT_SECONDS, disk_grounds, until
 
 LATER = DelayedMessage(0, 0, None, ord("p"), b"pa\n")
 
@@ -137,6 +139,7 @@ def test_it_is_tried_again_by_itself(state, meta):
     until(lambda: meta.tries)
     meta.error = None
     until(lambda: meta.written)
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 1}]
 
 
 def test_a_bug_does_not_end_the_writing(state, meta, caplog):
@@ -240,18 +243,29 @@ def test_closing_writes_what_is_left(state, meta):
     assert meta.closed
 
 
-def test_closing_while_it_is_written(state, meta, threads):
-    gate = gevent.get_hub().loop.async_
+def test_closing_while_it_is_written(state, meta):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def write(changes):
+        begun.set()
+        assert may_end.wait(TIMEOUT_SECONDS)
+        FakeMeta.write(meta, changes)
+
+    meta.write = write
     group = Group("a", 1)
     state.note(group)
     commit = state.commit()
-    gevent.sleep(0)
+    until(begun.is_set)
     group.low = 2
     state.note(group)
-    state.close()
+    closing = gevent.spawn(state.close)
+    gevent.idle()
+    assert not meta.closed
+    may_end.set()
+    closing.get()
     assert commit.is_done
-    assert meta.written[-1].lows == {("topic", "a", 0): 2}
-    assert gate
+    assert [changes.lows for changes in meta.written] == [{("topic", "a", 0): 1}, {("topic", "a", 0): 2}]
+    assert meta.closed
 
 
 def test_closing_says_what_is_lost(state, meta, caplog):
@@ -267,9 +281,8 @@ def test_closing_says_what_is_lost(state, meta, caplog):
 
 @pytest.fixture
 def ground(tmp_path):
-    ground = DiskGround(tmp_path)
-    yield ground
-    ground.disk.close()
+    with disk_grounds(tmp_path) as make:
+        yield make()
 
 
 def test_a_group_is_kept_although_it_has_taken_nothing(ground):

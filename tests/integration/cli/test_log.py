@@ -113,7 +113,7 @@ class Writer(threading.Thread):
             self.log.append([Batch(0, 3, pack(b"%d" % number, b"x" * 100, b"y" * (number % 5000)), TIME_MS + number)])
             if number % 50 == 0:
                 self.log.sync()
-                self.log.drop_before(self.log.end_offset - 15_000)
+                self.log.drop_before(self.log.end_offset - 1500)
                 self.has_begun.set()
             number += 1
 

@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from contextlib import closing
+from itertools import accumulate
 
 import click
 import pytest
@@ -407,8 +408,8 @@ class Bar:
     def __exit__(self, *_):
         pass
 
-    def advance(self, size, text):
-        self.told.append((size, text))
+    def reach(self, done, text):
+        self.told.append((done, text))
 
     def hide(self):
         self.hidden += 1
@@ -423,7 +424,7 @@ def test_a_bar_follows_what_is_read(run, data, news, monkeypatch, command):
     run("log", command, str(data))
     (bar,) = bars
     sizes = [path.stat().st_size for path in sorted(data.rglob("*.log"))]
-    assert (bar.total, [size for size, _ in bar.told]) == (sum(sizes), sizes)
+    assert (bar.total, [done for done, _ in bar.told]) == (sum(sizes), list(accumulate(sizes)))
     assert bar.told[-1][1] == "0 of 0 MiB"
     # A table and a bar on one terminal, or before a pager, would be in each other's way.
     assert (bar.wanted, bar.hidden) == ((False, 0) if command == "dump" else (True, 1))
