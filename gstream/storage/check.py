@@ -18,12 +18,13 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from gstream.errors import StorageError, VersionError
+from gstream.header import CHECKED_FROM
 from gstream.storage import salvage
 from gstream.storage.contents import contradiction
 from gstream.storage.directory import NAMES, TOPICS, VERSION_FILE, has_version, is_partition, is_topic
 from gstream.storage.files import Files, storage_errors
 from gstream.storage.finding import Finding, Kind
-from gstream.storage.frame import CHECKED_FROM, Frame, FrameError
+from gstream.storage.frame import Frame, FrameError
 from gstream.storage.index import ENTRY_BYTES, INDEX_HEADER_BYTES, Index, IndexFileError
 from gstream.storage.meta import META
 from gstream.storage.scan import NO_LIMIT, Window, scan

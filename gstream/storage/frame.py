@@ -12,28 +12,24 @@ Knows no file.
 
 from __future__ import annotations
 
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from crc32c import crc32c
 
 from gstream.batch import Batch
 from gstream.counted import KINDS, CountedBatch
+from gstream.header import BEFORE, CHECKED, CHECKED_FROM, HEADER_BYTES, LENGTH_FROM, MIN_LENGTH, Header, unpack_header
 
 __all__ = [
-    "CHECKED_FROM",
     "COUNTED",
-    "HEADER_BYTES",
     "LINES",
     "RECORDS",
     "Frame",
     "FrameError",
-    "Header",
     "check_crc",
     "decode_frame",
     "decode_header",
     "encode_frame",
-    "unpack_header",
 ]
 
 RECORDS: Final = 2
@@ -44,16 +40,6 @@ COUNTED: Final = CountedBatch.magic
 """The magic of counted messages: ``gstream.counted.CountedBatch.data``."""
 
 
-_HEADER: Final = Struct(">qiibIhiqqqhii")
-_CHECKED: Final = Struct(">hiqqqhii")
-"""The part of the header that the checksum covers."""
-_BEFORE: Final = Struct(">qiibI")
-HEADER_BYTES: Final = _HEADER.size
-CHECKED_FROM: Final = _BEFORE.size
-"""The checksum covers a frame from here on."""
-_LENGTH_FROM: Final = 12
-"""A length counts from here."""
-_MIN_LENGTH: Final = HEADER_BYTES - _LENGTH_FROM
 _LEADER_EPOCH: Final = 0
 _FEW_BYTES: Final = 2048
 _RECORDS_ATTRIBUTES: Final = 0x7F
@@ -62,34 +48,6 @@ _RECORDS_ATTRIBUTES: Final = 0x7F
 
 class FrameError(ValueError):
     """These bytes are no frame; the text says why."""
-
-
-class Header(NamedTuple):
-    """A frame's header, field by field as Kafka names them. Times are milliseconds since 1970."""
-
-    base_offset: int
-    length: int
-    leader_epoch: int
-    magic: int
-    crc: int
-    attributes: int
-    last_offset_delta: int
-    base_ms: int
-    max_ms: int
-    producer_id: int
-    producer_epoch: int
-    base_sequence: int
-    records: int
-
-    @property
-    def size(self) -> int:
-        """Of the whole frame, in bytes."""
-        return self.length + _LENGTH_FROM
-
-    @property
-    def next_offset(self) -> int:
-        """The offset of the message that follows."""
-        return self.base_offset + self.last_offset_delta + 1
 
 
 class Frame:
@@ -161,7 +119,7 @@ class Frame:
         """Its bytes for another log, where its first message gets this offset; the checksum stays."""
         header = self.header
         view = memoryview(self._buffer)[self._start : self._start + self.size]
-        before = _BEFORE.pack(offset, header.length, _LEADER_EPOCH, header.magic, header.crc)
+        before = BEFORE.pack(offset, header.length, _LEADER_EPOCH, header.magic, header.crc)
         return before, view[CHECKED_FROM:]
 
 
@@ -170,16 +128,9 @@ def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
     assert isinstance(batch.times, int), "a frame has one time"
     magic = batch.magic
     data = batch.data
-    checked = _CHECKED.pack(magic, batch.count - 1, batch.times, batch.times, -1, -1, -1, batch.count)
-    before = _BEFORE.pack(batch.offset, _MIN_LENGTH + len(data), _LEADER_EPOCH, magic, crc32c(data, crc32c(checked)))
+    checked = CHECKED.pack(magic, batch.count - 1, batch.times, batch.times, -1, -1, -1, batch.count)
+    before = BEFORE.pack(batch.offset, MIN_LENGTH + len(data), _LEADER_EPOCH, magic, crc32c(data, crc32c(checked)))
     return before + checked, data
-
-
-def unpack_header(buffer: bytes, start: int = 0) -> Header | None:
-    """What stands where a header's fields would be, whatever that is; None if there are too few bytes."""
-    if len(buffer) - start < HEADER_BYTES:
-        return None
-    return tuple.__new__(Header, _HEADER.unpack_from(buffer, start))  # a third of what _make takes
 
 
 def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> Header:
@@ -197,7 +148,7 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
         sound = not attributes & ~_RECORDS_ATTRIBUTES and 0 < records <= last_delta + 1
     else:
         raise FrameError("no frame begins here")
-    if length < _MIN_LENGTH or base_offset < 0 or not sound:
+    if length < MIN_LENGTH or base_offset < 0 or not sound:
         raise FrameError("a header that contradicts itself")
     if offset is not None and base_offset != offset:
         raise FrameError(f"offset {base_offset} where {offset} was due")
@@ -206,7 +157,7 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
 
 def check_crc(header: Header, buffer: bytes, start: int) -> None:
     """Raise FrameError unless the frame that begins at ``start``, with this header, has the right checksum."""
-    size = header.length + _LENGTH_FROM
+    size = header.length + LENGTH_FROM
     # Copying a few bytes takes less than a view of them.
     checked = buffer if size < _FEW_BYTES else memoryview(buffer)
     if crc32c(checked[start + CHECKED_FROM : start + size]) != header.crc:

@@ -17,7 +17,7 @@ from typing import Final
 
 from crc32c import crc32c
 
-from gstream.storage.frame import Header
+from gstream.header import Header
 
 __all__ = ["ENTRY_BYTES", "INDEX_HEADER_BYTES", "INTERVAL_BYTES", "Index", "IndexFileError"]
 

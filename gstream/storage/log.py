@@ -23,9 +23,10 @@ from typing import Final, TypeAlias
 
 from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.errors import DamagedError, StorageError, SyncFailedError
+from gstream.header import Header
 from gstream.storage.files import Buffer, Files, storage_errors
 from gstream.storage.finding import Finding, Kind, Report
-from gstream.storage.frame import Frame, Header, decode_header, encode_frame
+from gstream.storage.frame import Frame, decode_header, encode_frame
 from gstream.storage.index import INTERVAL_BYTES, NEVER
 from gstream.storage.segment import INDEX, LOG, Segment, base_of, name_of
 

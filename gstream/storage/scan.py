@@ -19,18 +19,10 @@ from typing import Final
 
 from crc32c import crc32c
 
+from gstream.header import CHECKED_FROM, HEADER_BYTES, Header, unpack_header
 from gstream.storage.files import Files
 from gstream.storage.finding import Finding, Kind
-from gstream.storage.frame import (
-    CHECKED_FROM,
-    HEADER_BYTES,
-    Frame,
-    FrameError,
-    Header,
-    check_crc,
-    decode_header,
-    unpack_header,
-)
+from gstream.storage.frame import Frame, FrameError, check_crc, decode_header
 from gstream.storage.index import Index
 
 __all__ = ["NO_LIMIT", "WINDOW_BYTES", "Gap", "Window", "scan"]

@@ -16,9 +16,10 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from gstream.errors import DamagedError
+from gstream.header import HEADER_BYTES, Header
 from gstream.storage.files import Buffer, Files
 from gstream.storage.finding import Finding, Kind, Report
-from gstream.storage.frame import HEADER_BYTES, Frame, FrameError, Header
+from gstream.storage.frame import Frame, FrameError
 from gstream.storage.index import INTERVAL_BYTES, Index, IndexFileError
 from gstream.storage.scan import NO_LIMIT, WINDOW_BYTES, Gap, Window, scan
 

@@ -14,6 +14,7 @@ import gstream
 HOME = Path(gstream.__file__).parent
 ORDER = (
     ("gstream", "gstream.errors", "gstream.batch", "gstream.counted", "gstream.murmur", "gstream.agenda"),
+    ("gstream.header",),
     ("gstream.alarm", "gstream.commit", "gstream.pending"),
     ("gstream.config", "gstream.telnet", "gstream.storage"),
     ("gstream.protocol.ids", "gstream.protocol.commands", "gstream.protocol.arguments", "gstream.protocol.bodies"),
@@ -39,11 +40,13 @@ ORDER = (
     ("gstream.obituaries",),
     ("gstream.backlog", "gstream.group"),
     ("gstream.topic", "gstream.seeking"),
+    ("gstream.facts",),
     ("gstream.broker", "gstream.inflight", "gstream.info", "gstream.scope", "gstream.administration"),
     ("gstream.outbox", "gstream.kernel", "gstream.watch", "gstream.connection"),
     ("gstream.outgoing", "gstream.stream", "gstream.waiting", "gstream.publishing", "gstream.settling"),
     ("gstream.turn", "gstream.session"),
     ("gstream.server",),
+    ("gstream.kafka", "gstream.kafka.codes", "gstream.kafka.api", "gstream.kafka.node"),
     ("gstream.service",),
     ("gstream.client.message", "gstream.client.wire", "gstream.client.window", "gstream.client.link"),
     ("gstream.client.arguments", "gstream.client.lease", "gstream.client.subscription"),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gstream.batch import Batch, Message, pack
 from gstream.counted import CountedBatch, pack_counted
+from gstream.header import HEADER_BYTES
 from gstream.storage.frame import (
     COUNTED,
-    HEADER_BYTES,
     LINES,
     RECORDS,
     FrameError,
