@@ -86,9 +86,6 @@ class Batch:
     is_lines: ClassVar[bool] = True
     """Whether ``data`` are packed lines, so that no body holds LF and no message has more than its body."""
 
-    is_records: ClassVar[bool] = False
-    """Whether ``data`` are Kafka's record batches, which have to be opened for their messages, and cannot be cut."""
-
     def __init__(
         self, offset: int, count: int, data: bytes, times: Times = 0, partition: int = 0, attempt: int = 1
     ) -> None:

@@ -74,6 +74,7 @@ NEVER_KNOWN = {
     "gstream.batch": {"gevent", "socket", "logging", "gstream"},
     "gstream.counted": {"gevent", "socket", "logging", "gstream.group", "gstream.storage"},
     "gstream.murmur": {"gevent", "socket", "logging", "gstream"},
+    "gstream.header": {"gevent", "socket", "logging", "os", "gstream"},
     "gstream.agenda": {"gevent", "socket", "logging", "gstream"},
     "gstream.config": {"gevent", "socket", "logging", "os", "sys", "click"},
     "gstream.telnet": {"gevent", "socket", "logging", "gstream"},
