@@ -18,19 +18,27 @@ __all__ = ["KINDS", "CountedBatch", "pack_bodies", "pack_counted"]
 
 _SIZES = struct.Struct(">IhI")
 """Of the body, the key (-1: there is none) and the headers, all of which follow in the order key, headers, body."""
+_KEY_SIZE = struct.Struct(">I")
+"""Of a key that is longer than the field above can say: it follows the sizes, and -2 stands in the field."""
+_NO_KEY = -1
+_LONG_KEY = -2
+_MAX_SHORT_KEY = (1 << 15) - 1
 _HEADER_SIZES = struct.Struct(">HI")
 """Of a header's name (UTF-8) and value."""
 _SIZES_BYTES = _SIZES.size
 
 
 def pack_counted(body: bytes, key: bytes | None = None, headers: Iterable[tuple[str, bytes]] = ()) -> bytes:
-    """One message's bytes. The key may have up to 32,767 bytes, a header's name up to 65,535."""
-    packed = b"".join(
-        _HEADER_SIZES.pack(len(name), len(value)) + name + value
-        for name, value in ((each.encode(), value) for each, value in headers)
-    )
-    key_bytes = -1 if key is None else len(key)
-    return _SIZES.pack(len(body), key_bytes, len(packed)) + (key or b"") + packed + body
+    """One message's bytes. A header's name may have up to 65,535 bytes."""
+    packed = b""
+    for each, value in headers:
+        name = each.encode()
+        packed += _HEADER_SIZES.pack(len(name), len(value)) + name + value
+    if key is None:
+        return _SIZES.pack(len(body), _NO_KEY, len(packed)) + packed + body
+    if len(key) > _MAX_SHORT_KEY:
+        return _SIZES.pack(len(body), _LONG_KEY, len(packed)) + _KEY_SIZE.pack(len(key)) + key + packed + body
+    return _SIZES.pack(len(body), len(key), len(packed)) + key + packed + body
 
 
 class CountedBatch(Batch):
@@ -43,24 +51,34 @@ class CountedBatch(Batch):
 
     def bodies(self) -> list[bytes]:
         """The messages' bodies, in order."""
-        return [message.body for message in self.messages()]
+        return [body for body, _, _ in self.contents()]
 
     def messages(self) -> Iterator[Message]:
         """The messages with all that is known of them, in order."""
+        for offset, (body, key, headers) in enumerate(self.contents(), self.offset):
+            yield Message(offset, body, key, headers, self.time_ms(offset))
+
+    def contents(self) -> Iterator[tuple[bytes, bytes | None, tuple[tuple[str, bytes], ...]]]:
+        """Each message's body, key and headers, in order."""
         data = self.data
         position = 0
-        for offset in range(self.offset, self.offset + self.count):
+        for _ in range(self.count):
             body_bytes, key_bytes, headers_bytes = _SIZES.unpack_from(data, position)
             position += _SIZES_BYTES
             key = None
-            if key_bytes >= 0:
+            if key_bytes != _NO_KEY:
+                if key_bytes == _LONG_KEY:
+                    (key_bytes,) = _KEY_SIZE.unpack_from(data, position)
+                    position += _KEY_SIZE.size
                 key = data[position : position + key_bytes]
                 position += key_bytes
-            headers = tuple(_unpack_headers(data, position, position + headers_bytes))
-            position += headers_bytes
+            headers: tuple[tuple[str, bytes], ...] = ()
+            if headers_bytes:
+                headers = tuple(_unpack_headers(data, position, position + headers_bytes))
+                position += headers_bytes
             body = data[position : position + body_bytes]
             position += body_bytes
-            yield Message(offset, body, key, headers, self.time_ms(offset))
+            yield body, key, headers
 
     @staticmethod
     def find_end(data: bytes | bytearray, start: int, stop: int, count: int, available: int) -> int:
@@ -98,7 +116,13 @@ def pack_bodies(bodies: Sequence[bytes], key: bytes | None = None) -> tuple[byte
 
 def _end(data: bytes | bytearray, start: int) -> int:
     body_bytes, key_bytes, headers_bytes = _SIZES.unpack_from(data, start)
-    return int(start + _SIZES_BYTES + body_bytes + max(0, key_bytes) + headers_bytes)
+    end: int = start + _SIZES_BYTES + body_bytes + headers_bytes
+    if key_bytes > 0:
+        return end + int(key_bytes)
+    if key_bytes == _LONG_KEY:
+        (key_bytes,) = _KEY_SIZE.unpack_from(data, start + _SIZES_BYTES)
+        return end + _KEY_SIZE.size + int(key_bytes)
+    return end
 
 
 def _unpack_headers(data: bytes, position: int, end: int) -> Iterator[tuple[str, bytes]]:

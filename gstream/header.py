@@ -7,7 +7,7 @@ no file and no message.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "BEFORE",
@@ -16,9 +16,14 @@ __all__ = [
     "HEADER_BYTES",
     "LENGTH_FROM",
     "MIN_LENGTH",
+    "BytesLike",
     "Header",
+    "placed",
     "unpack_header",
 ]
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
+"""What a batch may lie in; a view is one of bytes."""
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 CHECKED: Final = Struct(">hiqqqhii")
@@ -32,6 +37,9 @@ LENGTH_FROM: Final = 12
 """A length counts from here."""
 MIN_LENGTH: Final = HEADER_BYTES - LENGTH_FROM
 """Of a batch without anything behind its header."""
+_PLACE: Final = Struct(">q4si")
+"""The part that says where a batch lies: whoever stores it writes that, and leaves its length as it is."""
+_LEADER_EPOCH: Final = 0
 
 
 class Header(NamedTuple):
@@ -62,8 +70,14 @@ class Header(NamedTuple):
         return self.base_offset + self.last_offset_delta + 1
 
 
-def unpack_header(buffer: bytes, start: int = 0) -> Header | None:
+def unpack_header(buffer: BytesLike, start: int = 0) -> Header | None:
     """What stands where a header's fields would be, whatever that is; None if there are too few bytes."""
     if len(buffer) - start < HEADER_BYTES:
         return None
     return tuple.__new__(Header, _HEADER.unpack_from(buffer, start))  # a third of what _make takes
+
+
+def placed(batch: BytesLike, offset: int) -> tuple[bytes, memoryview]:
+    """A batch's bytes for a log in which its first message gets this offset: what is new of them, and all others."""
+    view = memoryview(batch)
+    return _PLACE.pack(offset, bytes(view[8:12]), _LEADER_EPOCH), view[_PLACE.size :]

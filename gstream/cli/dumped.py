@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from gstream.batch import Message
-from gstream.cli.kafka_records import KafkaRecord, NotDecodedError, decode_records
 from gstream.cli.records import text_or_base64, value_field
+from gstream.record import Record, RecordsError, decode_records
 from gstream.storage.check import Dumped
 from gstream.storage.contents import contradiction
 from gstream.storage.directory import TOPICS
@@ -37,7 +37,7 @@ class NotShown:
     why: str
 
 
-Entry: TypeAlias = Dumped | Finding | Message | KafkaRecord | NotShown
+Entry: TypeAlias = Dumped | Finding | Message | Record | NotShown
 
 
 def entries(found: Iterable[Dumped | Finding], *, messages: bool, from_offset: int = 0) -> Iterator[Entry]:
@@ -59,14 +59,14 @@ def first(found: Iterable[Entry], count: int | None, kinds: tuple[type, ...]) ->
                 return
 
 
-def _messages(frame: Frame, from_offset: int) -> Iterator[Message | KafkaRecord | NotShown]:
+def _messages(frame: Frame, from_offset: int) -> Iterator[Message | Record | NotShown]:
     why = contradiction(frame)
     try:
         if frame.is_records:
-            yield from (each for each in decode_records(frame) if each.offset >= from_offset)
+            yield from (each for each in decode_records(frame.stored) if each.offset >= from_offset)
         elif not why:
             yield from frame.batch(0, from_offset).messages()
-    except NotDecodedError as error:
+    except RecordsError as error:
         why = str(error)
     if why:
         yield NotShown(frame.offset, frame.next_offset, why)
@@ -112,12 +112,13 @@ def _finding_row(finding: Finding) -> str:
     return _row(finding.offset, messages, UNKNOWN, UNKNOWN, finding.kind.value, *place)
 
 
-def _message_row(message: Message | KafkaRecord) -> str:
+def _message_row(message: Message | Record) -> str:
     parts = [f"{message.offset:>12}"]
     if message.key is not None:
         parts.append(f"key={_escape(message.key)}")
     parts += [f"{_escape(name.encode())}: {_escape(value or b'')}" for name, value in message.headers]
-    parts.append("(no body)" if message.body is None else _escape(message.body))
+    body = _body(message)
+    parts.append("(no body)" if body is None else _escape(body))
     return "  ".join(parts)
 
 
@@ -177,7 +178,7 @@ def _batch_fields(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _message_fields(message: Message | KafkaRecord) -> dict[str, Any]:
+def _message_fields(message: Message | Record) -> dict[str, Any]:
     row: dict[str, Any] = {"offset": message.offset}
     row.update(time=_local_time(message.time_ms), time_ms=message.time_ms)
     if message.key is not None:
@@ -185,8 +186,13 @@ def _message_fields(message: Message | KafkaRecord) -> dict[str, Any]:
     if message.headers:
         # Pairs: a name may come twice.
         row["headers"] = [[name, None if value is None else text_or_base64(value)] for name, value in message.headers]
-    row.update({"body": None} if message.body is None else value_field("body", message.body))
+    body = _body(message)
+    row.update({"body": None} if body is None else value_field("body", body))
     return row
+
+
+def _body(message: Message | Record) -> bytes | None:
+    return message.value if isinstance(message, Record) else message.body
 
 
 def _place(path: str) -> dict[str, Any]:

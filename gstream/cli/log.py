@@ -80,7 +80,7 @@ in the file it begins (POSITION), its size in BYTES, and whether its checksum (C
 be has a line in its place, which says so.
 
 With --messages each is followed by its messages; what cannot be printed is escaped, as \\n is. Kafka's records are
-shown unless they are compressed, other than with gzip.
+shown, too; snappy, lz4 and zstd are unpacked with pip install 'gstream[kafka]'.
 
 With --json each line is an object: {"type": "batch", "base_offset": 7, "count": 2, ...}, {"type": "message", ...} or
 {"type": "finding", ...}. A key or a body that is no UTF-8 is its base64, as key_base64 or body_base64; headers are
@@ -117,13 +117,13 @@ def dump(target: str, topic: str | None, messages: bool, from_offset: int, count
     """Show what lies in DIR, a data directory, a topic's or a partition's, or in FILE, a segment."""
     from gstream.batch import Message
     from gstream.cli.dumped import JsonLines, Table, entries, first
-    from gstream.cli.kafka_records import KafkaRecord
+    from gstream.record import Record
     from gstream.storage import check
 
     shown = JsonLines() if as_json else Table()
     with Progress(None, wanted=goes_to_a_file()) as progress, _Printer() as printer:
         found = check.dump(target, _follow(progress), topic=topic, from_offset=from_offset)
-        counted = (Message, KafkaRecord) if messages else (check.Dumped,)
+        counted = (Message, Record) if messages else (check.Dumped,)
         for entry in first(entries(found, messages=messages, from_offset=from_offset), count, counted):
             for line in shown.lines(entry):
                 printer.print(line)

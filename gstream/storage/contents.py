@@ -21,7 +21,11 @@ _NO_LINE: Final = re.compile(rb"\n[^p]")
 """What packed lines do not hold. Found three times as fast as the pairs of LF and ``p`` are counted."""
 
 _SIZES: Final = Struct(">IhI")
+_KEY_SIZE: Final = Struct(">I")
 _HEADER_SIZES: Final = Struct(">HI")
+_NO_KEY: Final = -1
+_LONG_KEY: Final = -2
+_MAX_SHORT_KEY: Final = (1 << 15) - 1
 
 
 def contradiction(frame: Frame) -> str:
@@ -52,7 +56,12 @@ def _are_counted(data: bytes, count: int) -> bool:
         position += sizes_bytes
         if key_bytes > 0:
             position += key_bytes
-        elif key_bytes < -1:
+        elif key_bytes == _LONG_KEY:
+            (key_bytes,) = _KEY_SIZE.unpack_from(data, position)
+            if key_bytes <= _MAX_SHORT_KEY:
+                return False
+            position += _KEY_SIZE.size + key_bytes
+        elif key_bytes < _NO_KEY:
             return False
         if headers_bytes:
             if not _are_headers(data, position, position + headers_bytes):

@@ -9,7 +9,7 @@ from gstream.counted import CountedBatch, pack_counted
 
 messages = st.tuples(
     st.binary(max_size=30),
-    st.none() | st.binary(max_size=10),
+    st.none() | st.binary(max_size=10) | st.just(b"k" * 33_000),
     st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3).map(tuple),
 )
 
@@ -40,7 +40,7 @@ def test_parts_of_it_and_others_put_together_mean_the_same(packed, data):
     assert again.bodies() == part.bodies() * 2
 
 
-@given(st.lists(messages, min_size=1, max_size=8), st.integers(0, 200), st.integers(0, 7))
+@given(st.lists(messages, min_size=1, max_size=8), st.integers(0, 200) | st.integers(0, 99_000), st.integers(0, 7))
 def test_what_fits_into_so_many_bytes_but_always_one(packed, max_bytes, skipped):
     sizes = [len(pack_counted(*each)) for each in packed]
     skipped = min(skipped, len(packed) - 1)
@@ -78,10 +78,23 @@ def test_no_key_is_not_an_empty_one():
     assert (none.key, empty.key) == (None, b"")
 
 
-@pytest.mark.parametrize("key_bytes", [1024, 32_767])
-def test_the_longest_key(key_bytes):
-    (message,) = batch_of([(b"a", bytes(key_bytes), ())]).messages()
-    assert message.key == bytes(key_bytes)
+@pytest.mark.parametrize("key_bytes", [1024, 32_767, 32_768, 65_536, 1 << 20])
+def test_long_keys(key_bytes):
+    key = b"k" * key_bytes
+    packed = [(b"a", key, (("h", b"v"),)), (b"b", None, ()), (b"", key, ())]
+    batch = batch_of(packed, 5)
+    assert [(each.body, each.key, each.headers) for each in batch.messages()] == packed
+    assert batch.bodies() == [b"a", b"b", b""]
+    assert list(batch.part(1, 2).messages()) == list(batch.messages())[1:]
+    sizes = [len(pack_counted(*each)) for each in packed]
+    assert CountedBatch.find_fitting(batch.data, 0, sizes[0] + sizes[1]) == (2, sizes[0] + sizes[1])
+
+
+def test_the_size_of_a_long_key_follows_the_others():
+    short, long = pack_counted(b"body", b"k" * 32_767), pack_counted(b"body", b"k" * 32_768)
+    assert short[:10].hex(" ") == "00 00 00 04 7f ff 00 00 00 00"
+    assert long[:14].hex(" ") == "00 00 00 04 ff fe 00 00 00 00 00 00 80 00"
+    assert (len(short), len(long)) == (10 + 32_767 + 4, 14 + 32_768 + 4)
 
 
 def test_times_are_each_messages_own():

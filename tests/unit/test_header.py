@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from gstream.header import BEFORE, CHECKED, CHECKED_FROM, HEADER_BYTES, MIN_LENGTH, Header, unpack_header
+from gstream.header import BEFORE, CHECKED, CHECKED_FROM, HEADER_BYTES, MIN_LENGTH, Header, placed, unpack_header
 
 FIELDS = (7, 1000, 3, 2, 0xFEDCBA98, 0x14, 4, 2000, 2500, 9, 1, 40, 3)
 
@@ -42,3 +42,18 @@ def test_what_follows_from_its_fields():
     assert header.size == 1012, "its length counts from the 12th byte on"
     assert header.next_offset == 12, "behind the last one, however many there are"
     assert header._replace(length=MIN_LENGTH).size == HEADER_BYTES
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_place_is_all_that_changes(kind):
+    batch = header_bytes() + b"its records"
+    new, rest = placed(kind(batch), 1 << 40)
+    assert new + bytes(rest) == header_bytes((1 << 40, FIELDS[1], 0, *FIELDS[3:])) + b"its records"
+    assert len(new) == 16, "the rest is covered by the checksum, but for the magic and the checksum itself"
+
+
+def test_what_does_not_change_is_not_copied():
+    batch = bytearray(header_bytes() + b"its records")
+    _, rest = placed(batch, 0)
+    batch[-7:] = b"changed"
+    assert bytes(rest[-7:]) == b"changed"

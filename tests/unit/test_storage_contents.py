@@ -15,7 +15,7 @@ from gstream.storage.frame import decode_frame, encode_frame
 bodies = st.binary(max_size=20)
 lines = bodies.map(lambda body: body.replace(b"\n", b""))
 headers = st.lists(st.tuples(st.text(max_size=5), bodies), max_size=3)
-counted = st.builds(pack_counted, bodies, st.none() | bodies, headers)
+counted = st.builds(pack_counted, bodies, st.none() | bodies | st.just(bytes(32_768)), headers)
 
 
 def frame(batch):
@@ -54,7 +54,10 @@ WRONG = {
     "one less than counted": CountedBatch(0, 2, NAMED),
     "a body that ends too early": CountedBatch(0, 1, NAMED[:-1]),
     "a body that is larger than the batch": CountedBatch(0, 2, SIZES.pack(1 << 31, -1, 0) + NAMED),
-    "a key of -2 bytes": CountedBatch(0, 1, SIZES.pack(0, -2, 0)),
+    "a key of -3 bytes": CountedBatch(0, 1, SIZES.pack(0, -3, 0)),
+    "a long key without its size": CountedBatch(0, 1, SIZES.pack(0, -2, 0)),
+    "a long key that is short": CountedBatch(0, 1, SIZES.pack(0, -2, 0) + struct.pack(">I", 32_767) + bytes(32_767)),
+    "a long key that is cut off": CountedBatch(0, 1, pack_counted(b"", bytes(32_768))[:-1]),
     "headers that hold no header": CountedBatch(0, 1, SIZES.pack(0, -1, 3) + b"\0\0\0"),
     "a header that is longer than all": CountedBatch(0, 1, SIZES.pack(1, -1, 6) + struct.pack(">HI", 0, 1) + b"x"),
     "a name that is no UTF-8": CountedBatch(0, 1, NAMED.replace(b"name", b"nam\xff")),

@@ -19,6 +19,7 @@ from crc32c import crc32c
 from gstream.batch import Batch, pack
 from gstream.cli import cli
 from gstream.cli.log import goes_to_a_file, log
+from gstream.compression import CODECS, compress
 from gstream.counted import CountedBatch, pack_counted
 from gstream.storage.directory import Directory
 from gstream.storage.frame import decode_frame, encode_frame
@@ -55,7 +56,9 @@ def data(tmp_path):
     counted = pack_counted(b"\xff", b"key", [("h", b"v"), ("h", b"\x80")]) + pack_counted(b"a\nb\\\x1b[2J\xc3\xa4")
     orders.append([CountedBatch(0, 2, counted, TIME_MS)])
     record = b"\0\0\0\x02k\x01\x02\x02h\x01"  # the key k, no body, a header h without a value
-    orders.append([kafka_frame(0, bytes([2 * len(record)]) + record), kafka_frame(4, b"packed")])
+    record = bytes([2 * len(record)]) + record
+    packed = [kafka_frame(codec, compress(codec, record)) for codec in CODECS]
+    orders.append([*packed, kafka_frame(7, record)])
     orders.close()
     directory.close()
     return path
@@ -118,7 +121,7 @@ def test_batches_are_lines_under_the_name_of_their_file(run, data, news):
 def test_messages_harm_no_terminal(run, data):
     output, _ = run("log", "dump", str(data), "-t", "orders", "--messages")
     lines = words(output)
-    assert [line.split()[4] for line in lines if line.endswith(" ok")] == ["counted", "records", "records"]
+    assert [line.split()[4] for line in lines if line.endswith(" ok")] == ["counted", *["records"] * 6]
     path, heading, *rest = lines
     assert [line for line in rest if not line.endswith(" ok")] == [
         r"0 key=key h: v h: \x80 \xff",
@@ -126,8 +129,8 @@ def test_messages_harm_no_terminal(run, data):
         "",
         path.replace(f"{0:020d}", f"{2:020d}"),
         heading,
-        "2 key=k h: (no body)",
-        "messages not shown: they are compressed with zstd",
+        *(f"{offset} key=k h: (no body)" for offset in range(2, 7)),
+        "messages not shown: they cannot be unpacked: no codec has the number 7",
     ]
 
 
@@ -149,7 +152,7 @@ def test_batches_as_objects(run, data, news):
         "size": FRAME_BYTES,
         "crc_ok": True,
     }
-    assert (last["topic"], last["partition"], last["kind"], last["base_offset"]) == ("orders", 1, "records", 3)
+    assert (last["topic"], last["partition"], last["kind"], last["base_offset"]) == ("orders", 1, "records", 7)
 
 
 def test_messages_as_objects(run, data):
@@ -167,13 +170,16 @@ def test_messages_as_objects(run, data):
             "body_base64": "/w==",
         },
         {**message, **when, "offset": 1, "body": "a\nb\\\x1b[2Jä"},
-        {**message, **when, "offset": 2, "key": "k", "headers": [["h", None]], "body": None},
+        *(
+            {**message, **when, "offset": offset, "key": "k", "headers": [["h", None]], "body": None}
+            for offset in range(2, 7)
+        ),
         {
             "type": "not shown",
             **place,
-            "base_offset": 3,
-            "next_offset": 4,
-            "text": "they are compressed with zstd",
+            "base_offset": 7,
+            "next_offset": 8,
+            "text": "they cannot be unpacked: no codec has the number 7",
         },
     ]
 
@@ -260,15 +266,15 @@ def test_a_name_that_is_no_utf8(run, data, tmp_path):
 def test_a_sound_directory(run, data):
     there = [*data.rglob("*.log"), *data.rglob("*.index")]
     size = sum(path.stat().st_size for path in there)
-    assert run("log", "verify", str(data)) == (f"sound: 8 files, 6 batches, 16 messages, {size:,} bytes\n", 0)
+    assert run("log", "verify", str(data)) == (f"sound: 8 files, 10 batches, 20 messages, {size:,} bytes\n", 0)
     (found,) = objects(run("log", "verify", str(data), "--json")[0])
     assert found == {
         "type": "totals",
         "sound": True,
         "damaged": 0,
         "files": 8,
-        "batches": 6,
-        "messages": 16,
+        "batches": 10,
+        "messages": 20,
         "bytes": size,
     }
 
@@ -285,7 +291,7 @@ def test_damage_is_told_and_is_exit_code_1(run, data, news):
     finding, totals = output.splitlines()
     what = f"damaged at 0, {FRAME_BYTES} bytes, messages 0 to 3: the checksum is wrong"
     assert finding == f"{segment(news)}: {what}"
-    assert totals.startswith("damaged in 1 place: 8 files, 5 batches, 12 messages, ")
+    assert totals.startswith("damaged in 1 place: 8 files, 9 batches, 16 messages, ")
     assert run("log", "verify", str(data), "-t", "orders")[1] == 0
     output, code = run("log", "verify", str(data), "--json")
     assert code == 1
