@@ -41,7 +41,8 @@ class Backlog:
         self._is_kept = progress is not None
         self._budget = logs[0].budget
         self._agenda = agenda
-        self._shares = [Share(log, agenda, self.go_on, progress(log) if progress else None) for log in logs]
+        self._progress = progress
+        self._shares = [self._open_share(log) for log in logs]
         self._only = self._shares[0] if len(self._shares) == 1 else None
         self.several = len(logs) > 1
         """Whether the topic has several partitions, so that ids name them."""
@@ -54,6 +55,17 @@ class Backlog:
         self.taken_count = 0
         self.acknowledged_count = 0
         self.returned_count = 0
+
+    def _open_share(self, log: AnyLog) -> Share:
+        return Share(log, self._agenda, self.go_on, None if self._progress is None else self._progress(log))
+
+    def add_log(self, log: AnyLog) -> Share:
+        """Take the messages of a further partition, too."""
+        share = self._open_share(log)
+        self._shares.append(share)
+        self._only = None
+        self.several = True
+        return share
 
     def take(self, max_messages: int, max_bytes: int) -> Batch | None:
         """The oldest messages that nobody has, consecutive ones of one partition.

@@ -5,8 +5,8 @@ Knows no socket and no wire format. Nothing here blocks or switches greenlets, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from gstream.agenda import Agenda
 from gstream.commit import Commit, together
@@ -48,6 +48,8 @@ class Broker:
         self.topics: dict[str, Topic] = {}
         self.partition_count = 0
         """Of all topics together."""
+        self.group_guard: Callable[[str], object] = lambda _name: None
+        """Called with a group's name before it is made; raises BusyError for one that belongs to others."""
         self._published_before = 0
         """Messages of topics that were removed since."""
         for name in engine.topic_names:
@@ -71,10 +73,6 @@ class Broker:
 
         Raises ArgumentError for what cannot be had, or changed, and FullError. Then nothing is made or changed.
         """
-        if not self.engine.keeps and (retain_bytes is not None or retain_seconds is not None):
-            raise ArgumentError(
-                "retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)"
-            )
         topic = self.topics.get(name)
         if topic is None:
             wanted = partitions or self.settings.partitions
@@ -114,8 +112,7 @@ class Broker:
             return self.topics.get(dead_letters) or self._make(dead_letters, self.settings.partitions)
 
         settings = replace(self.settings, partitions=partitions)
-        check_groups = partial(self._check_groups, partitions)
-        topic = Topic(name, self.engine, self.agenda, settings, find_dead_letters, check_groups)
+        topic = Topic(name, self.engine, self.agenda, settings, find_dead_letters, self._check_group, self._grow)
         self.topics[name] = topic
         self.partition_count += partitions
         return topic
@@ -124,10 +121,22 @@ class Broker:
         """Whether a topic with so many partitions may be made. Raises FullError."""
         self._check_room("topics", self.partition_count, partitions, self.max_topics, self.topics_bound)
 
-    def _check_groups(self, partitions: int) -> None:
-        """Whether a topic with so many partitions may get a further group. Raises FullError."""
+    def _check_group(self, topic: Topic, name: str) -> None:
+        """Whether a topic may get a further group of this name. Raises FullError and BusyError."""
+        self.group_guard(name)
+        self._check_groups(len(topic.partitions))
+
+    def _check_groups(self, wanted: int) -> None:
+        """Whether groups may have so many partitions more. Raises FullError."""
         count = sum([len(topic.groups) * len(topic.partitions) for topic in self.topics.values()])
-        self._check_room("groups", count, partitions, self.max_groups)
+        self._check_room("groups", count, wanted, self.max_groups)
+
+    def _grow(self, topic: Topic, count: int) -> None:
+        """A topic is to have so many partitions more. Raises FullError."""
+        self._check_topics(count)
+        if topic.groups:
+            self._check_groups(len(topic.groups) * count)
+        self.partition_count += count
 
     def _check_room(self, what: str, count: int, wanted: int, limit: int, bound: str = "") -> None:
         """Whether there is room for so many more, both counted in partitions. Raises FullError."""

@@ -8,143 +8,48 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gstream.errors import ConfigError
+from gstream.settings import (
+    ALWAYS,
+    GIB,
+    LAST_PORT,
+    LOG_LEVELS,
+    MIB,
+    NEVER,
+    Setting,
+    read_address,
+    read_bool,
+    read_bytes,
+    read_integer,
+    read_log_level,
+    read_seconds,
+    read_sync,
+    read_text,
+    show_bool,
+    show_bytes,
+    show_seconds,
+    show_sync,
+)
 
 __all__ = ["ALWAYS", "NEVER", "SOURCES", "Config", "LoadedConfig", "Setting", "load_config", "settings", "show_sync"]
 
 T = TypeVar("T")
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SOURCES = ("flag", "environment", "file", "default")
 """Where a value comes from, the strongest first."""
 
 LARGEST_INTEGER = (1 << 63) - 1  # TOML 1.0, "Integer"
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How one field of Config is spelled and read.
-
-    option: as a flag, without the dashes; the key in a file, and, as GSTREAM_*, the name in the environment.
-    read: a string, or a value of a TOML file, to the field's value; raises ValueError with what is expected.
-    show: the value to what a user would write.
-    """
-
-    option: str
-    help: str
-    read: Callable[[Any], object]
-    show: Callable[[Any], str] = str
-    metavar: str = ""
-
-    @property
-    def variable(self) -> str:
-        """The name in the environment."""
-        return "GSTREAM_" + self.option.replace("-", "_").upper()
 
 
 def _setting(default: T, setting: Setting) -> T:
     made: T = field(default=default, metadata={"setting": setting})
     return made
-
-
-def _read_text(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("some text")
-    return value
-
-
-def _read_integer(value: object, least: int, most: int) -> int:
-    expected = f"a whole number from {least} to {most}"
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(expected)
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,12}", value):
-        raise ValueError(expected)
-    if not least <= int(value) <= most:
-        raise ValueError(expected)
-    return int(value)
-
-
-def _read_seconds(value: object, least: float = 0.0) -> float:
-    expected = "a number of seconds, as in 10 or 0.5" + (f", from {least} on" if least else "")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(expected)
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value):
-        raise ValueError(expected)
-    if not least <= float(value) < 1e9:  # noqa: PLR2004  # 31 years; keeps nan and inf out
-        raise ValueError(expected)
-    return float(value)
-
-
-def _show_seconds(value: float) -> str:
-    return repr(value).removesuffix(".0")  # %g would round
-
-
-ALWAYS = 0.0
-NEVER = math.inf
-"""Of ``sync_seconds``."""
-
-
-def _read_sync(value: object) -> float:
-    words = {"always": ALWAYS, "never": NEVER}
-    if str(value).lower() in words:
-        return words[str(value).lower()]
-    try:
-        return _read_seconds(value, 0.001)
-    except ValueError:
-        raise ValueError("always, never, or a number of seconds, as in 1 or 0.5") from None
-
-
-def show_sync(value: float) -> str:
-    """``sync_seconds`` as it is written: ``always``, ``1``, ``never``."""
-    return {ALWAYS: "always", NEVER: "never"}.get(value) or _show_seconds(value)
-
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": KIB, "MIB": MIB, "GIB": GIB}
-
-
-def _read_bytes(value: object, least: int, most: int) -> int:
-    expected = f"a size from {_show_bytes(least)} to {_show_bytes(most)}, as in 65536, 512KiB, 1MiB or 2GiB"
-    match = re.fullmatch(r"([0-9]{1,16}) ?([A-Za-z]{0,3})", str(value))
-    if isinstance(value, bool) or match is None or match[2].upper() not in _UNITS:
-        raise ValueError(expected)
-    size = int(match[1]) * _UNITS[match[2].upper()]
-    if not least <= size <= most:
-        raise ValueError(expected)
-    return size
-
-
-def _show_bytes(value: int) -> str:
-    for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if value and value % size == 0:
-            return f"{value // size}{unit}"
-    return str(value)
-
-
-def _read_bool(value: object) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    word = str(value).lower()
-    if word not in words:
-        raise ValueError("true or false")
-    return words[word]
-
-
-def _show_bool(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _read_log_level(value: object) -> str:
-    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
-        raise ValueError("one of " + ", ".join(LOG_LEVELS))
-    return value.lower()
 
 
 @dataclass(frozen=True)
@@ -153,33 +58,33 @@ class Config:
 
     host: str = _setting(
         "127.0.0.1",
-        Setting("host", "Address or name to listen on; other than loopback needs --insecure.", _read_text),
+        Setting("host", "Address or name to listen on; other than loopback needs --insecure.", read_text),
     )
     port: int = _setting(
         8080,
-        Setting("port", "TCP port to listen on; 0 takes a free one.", lambda value: _read_integer(value, 0, 65535)),
+        Setting("port", "TCP port to listen on; 0 takes a free one.", lambda value: read_integer(value, 0, LAST_PORT)),
     )
     socket: str | None = _setting(
         None,
         Setting(
             "socket",
             "Listen on a unix socket, too; its clients get no banner.",
-            _read_text,
+            read_text,
             lambda value: value or "",
             "PATH",
         ),
     )
     max_message_bytes: int = _setting(
         MIB,
-        Setting("max-message", "The longest message.", lambda value: _read_bytes(value, 1, GIB), _show_bytes, "SIZE"),
+        Setting("max-message", "The longest message.", lambda value: read_bytes(value, 1, GIB), show_bytes, "SIZE"),
     )
     max_memory_bytes: int = _setting(
         GIB,
         Setting(
             "max-memory",
             "How much messages in memory may take; beyond that, publishing is refused.",
-            lambda value: _read_bytes(value, 1, 1 << 50),
-            _show_bytes,
+            lambda value: read_bytes(value, 1, 1 << 50),
+            show_bytes,
             "SIZE",
         ),
     )
@@ -188,8 +93,8 @@ class Config:
         Setting(
             "retain",
             "How much of what all groups have taken each partition keeps for replay, as long as there is room.",
-            lambda value: _read_bytes(value, 0, 1 << 50),
-            _show_bytes,
+            lambda value: read_bytes(value, 0, 1 << 50),
+            show_bytes,
             "SIZE",
         ),
     )
@@ -198,7 +103,7 @@ class Config:
         Setting(
             "data-dir",
             "Keep messages on disk, in this directory; without it they are kept in memory.",
-            _read_text,
+            read_text,
             lambda value: value or "",
             "DIR",
         ),
@@ -209,7 +114,7 @@ class Config:
             "sync",
             "When a message on disk is safe from a loss of power: before it is answered (always), every so many "
             "seconds, or when the system likes (never).",
-            _read_sync,
+            read_sync,
             show_sync,
             "always|SECONDS|never",
         ),
@@ -218,9 +123,9 @@ class Config:
         0,
         Setting(
             "retain-bytes",
-            "How large a partition may become on disk: beyond that its oldest messages go, taken or not; 0: no limit.",
-            lambda value: _read_bytes(value, 0, 1 << 50),
-            _show_bytes,
+            "How large a partition may become: beyond that its oldest messages go, taken or not; 0: no limit.",
+            lambda value: read_bytes(value, 0, 1 << 50),
+            show_bytes,
             "SIZE",
         ),
     )
@@ -228,9 +133,9 @@ class Config:
         0.0,
         Setting(
             "retain-seconds",
-            "How old messages on disk may become: older ones go, taken or not; 0: no limit.",
-            _read_seconds,
-            _show_seconds,
+            "How old messages may become: older ones go, taken or not; 0: no limit.",
+            read_seconds,
+            show_seconds,
             "SECONDS",
         ),
     )
@@ -239,8 +144,8 @@ class Config:
         Setting(
             "segment-bytes",
             "How large the files are in which messages lie, and which are removed as a whole.",
-            lambda value: _read_bytes(value, 1024, 2 * GIB),
-            _show_bytes,
+            lambda value: read_bytes(value, 1024, 2 * GIB),
+            show_bytes,
             "SIZE",
         ),
     )
@@ -249,8 +154,64 @@ class Config:
         Setting(
             "segment-seconds",
             "After so long another file is begun.",
-            lambda value: _read_seconds(value, 1.0),
-            _show_seconds,
+            lambda value: read_seconds(value, 1.0),
+            show_seconds,
+            "SECONDS",
+        ),
+    )
+    kafka: bool = _setting(
+        False,
+        Setting("kafka", "Let Kafka's clients connect, too (pip install 'gstream[kafka]').", read_bool, show_bool),
+    )
+    kafka_host: str = _setting(
+        "127.0.0.1",
+        Setting(
+            "kafka-host",
+            "Address or name to listen on for Kafka's clients; other than loopback needs --insecure.",
+            read_text,
+        ),
+    )
+    kafka_port: int = _setting(
+        9092,
+        Setting(
+            "kafka-port",
+            "TCP port for Kafka's clients; 0 takes a free one.",
+            lambda value: read_integer(value, 0, LAST_PORT),
+        ),
+    )
+    kafka_advertise: str | None = _setting(
+        None,
+        Setting(
+            "kafka-advertise",
+            "The address that Kafka's clients are told to connect to; the one that they have found, unless given.",
+            read_address,
+            lambda value: value or "",
+            "HOST:PORT",
+        ),
+    )
+    kafka_partitions: int | None = _setting(
+        None,
+        Setting(
+            "kafka-partitions",
+            "How many partitions a topic has that a Kafka client makes; as --partitions, unless given.",
+            lambda value: read_integer(value, 1, 1024),
+            lambda value: str(value or ""),
+            "N",
+        ),
+    )
+    kafka_auto_create: bool = _setting(
+        True,
+        Setting(
+            "kafka-auto-create", "Make topics that Kafka's clients ask for and that do not exist.", read_bool, show_bool
+        ),
+    )
+    kafka_group_delay_seconds: float = _setting(
+        0.0,
+        Setting(
+            "kafka-group-delay",
+            "How long a new group of Kafka's waits for further members before it shares out partitions.",
+            read_seconds,
+            show_seconds,
             "SECONDS",
         ),
     )
@@ -259,8 +220,8 @@ class Config:
         Setting(
             "lease",
             "How long a leased message may take to be acknowledged.",
-            lambda value: _read_seconds(value, 0.001),
-            _show_seconds,
+            lambda value: read_seconds(value, 0.001),
+            show_seconds,
             "SECONDS",
         ),
     )
@@ -269,41 +230,41 @@ class Config:
         Setting(
             "max-attempts",
             "So often a leased message is delivered before it is a dead letter; 0: for ever.",
-            lambda value: _read_integer(value, 0, 1_000_000),
+            lambda value: read_integer(value, 0, 1_000_000),
         ),
     )
     partitions: int = _setting(
-        1, Setting("partitions", "How many partitions a topic has.", lambda value: _read_integer(value, 1, 1024))
+        1, Setting("partitions", "How many partitions a topic has.", lambda value: read_integer(value, 1, 1024))
     )
     max_topics: int = _setting(
-        10_000, Setting("max-topics", "How many topics at once.", lambda value: _read_integer(value, 1, 1_000_000))
+        10_000, Setting("max-topics", "How many topics at once.", lambda value: read_integer(value, 1, 1_000_000))
     )
     max_groups: int = _setting(
         10_000,
         Setting(
-            "max-groups", "How many groups at once, of all topics.", lambda value: _read_integer(value, 1, 1_000_000)
+            "max-groups", "How many groups at once, of all topics.", lambda value: read_integer(value, 1, 1_000_000)
         ),
     )
     max_connections: int = _setting(
         16_384,
-        Setting("max-connections", "How many clients at once.", lambda value: _read_integer(value, 1, 10_000_000)),
+        Setting("max-connections", "How many clients at once.", lambda value: read_integer(value, 1, 10_000_000)),
     )
     grace_seconds: float = _setting(
         10.0,
-        Setting("grace", "How long stopping may take.", _read_seconds, _show_seconds, "SECONDS"),
+        Setting("grace", "How long stopping may take.", read_seconds, show_seconds, "SECONDS"),
     )
     banner: bool = _setting(
-        True, Setting("banner", "Greet TCP clients with the list of commands.", _read_bool, _show_bool)
+        True, Setting("banner", "Greet TCP clients with the list of commands.", read_bool, show_bool)
     )
     insecure: bool = _setting(
         False,
-        Setting("insecure", "Allow listening where other machines can connect.", _read_bool, _show_bool),
+        Setting("insecure", "Allow listening where other machines can connect.", read_bool, show_bool),
     )
     log_level: str = _setting(
-        "info", Setting("log-level", f"What is logged: {', '.join(LOG_LEVELS)}.", _read_log_level, metavar="LEVEL")
+        "info", Setting("log-level", f"What is logged: {', '.join(LOG_LEVELS)}.", read_log_level, metavar="LEVEL")
     )
     log_json: bool = _setting(
-        False, Setting("log-json", "Log JSON, one object a line, for machines.", _read_bool, _show_bool)
+        False, Setting("log-json", "Log JSON, one object a line, for machines.", read_bool, show_bool)
     )
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import chain, islice
 from itertools import count as counting
-from itertools import islice
 
-from gstream.batch import PARTITION_SHIFT, Batch
+from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
 from gstream.storage.budget import Budget
 
 __all__ = ["Consumer"]
@@ -181,6 +181,13 @@ class Consumer:
             parts += _parts(batch, taken)
             self._end(batch, len(taken))
         return parts, gone
+
+    def lower(self, lows: list[int]) -> None:
+        """Where something is leased that lies before a partition's offset in ``lows``, put that there."""
+        for id in chain(self._leases, self._extended):
+            partition, offset = id >> PARTITION_SHIFT, id & OFFSET_BITS
+            if offset < lows[partition]:
+                lows[partition] = offset
 
     def drop(self, partition: int | None) -> None:
         """Forget every lease of messages of this partition; None: of any."""

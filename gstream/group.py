@@ -73,9 +73,19 @@ class Group(Backlog):
         self.commit: Commit | None = None
         """When the last dead letter is stored; None: it is."""
         for share in self._shares:
-            share.on_stuck = self._move_out
-            if share.next_return is not None:
-                self._alarm.expect(share.next_return)
+            self._look_after(share)
+
+    def _look_after(self, share: Share) -> None:
+        share.on_stuck = self._move_out
+        if share.next_return is not None:
+            self._alarm.expect(share.next_return)
+
+    def add_log(self, log: AnyLog) -> Share:
+        """Take the messages of a further partition, too, whose number follows."""
+        share = super().add_log(log)
+        self.seeks.append(0)
+        self._look_after(share)
+        return share
 
     # --- leasing
 
@@ -328,6 +338,14 @@ class Group(Backlog):
     def leased_count(self) -> int:
         """How many messages are leased."""
         return sum(len(consumer) for consumer in [*self.consumers, *self._leaving])
+
+    @property
+    def lows(self) -> list[int]:
+        """Of each partition, the offset of the first message that is not done."""
+        lows = [share.low for share in self._shares]
+        for consumer in [*self.consumers, *self._leaving]:
+            consumer.lower(lows)
+        return lows
 
     @property
     def lag(self) -> int:

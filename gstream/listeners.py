@@ -15,7 +15,7 @@ from typing import Any
 
 from gstream.errors import ConfigError, ListenError
 
-__all__ = ["UnixListener", "open_tcp", "resolve"]
+__all__ = ["UnixListener", "address_of", "open_tcp", "resolve"]
 
 BACKLOG = 1024
 """Clients that the kernel lets wait to be accepted: a thousand may come at once."""
@@ -26,27 +26,27 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def resolve(host: str, port: int, *, insecure: bool) -> list[Address]:
-    """The addresses to listen on.
+def resolve(host: str, port: int, *, insecure: bool, option: str = "host") -> list[Address]:
+    """The addresses to listen on. option: which one has named the host.
 
     Raises ConfigError when the name is unknown, or when one of them is not loopback and ``insecure`` is not set.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"--host: cannot resolve {host!r}: {getattr(error, 'strerror', error)}") from None
+        raise ConfigError(f"--{option}: cannot resolve {host!r}: {getattr(error, 'strerror', error)}") from None
     addresses: list[Address] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for _, address in addresses:
         if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and not insecure:
             raise ConfigError(
-                f"--host: {host} can be reached from other machines, and whoever connects may publish and consume "
+                f"--{option}: {host} can be reached from other machines, and whoever connects may publish and consume "
                 "(there are no users and no TLS yet); if the network is trusted, add --insecure"
             )
     return addresses
 
 
-def open_tcp(addresses: list[Address]) -> list[socket.socket]:
-    """Listening sockets, non-blocking; with port 0 all get the same free port.
+def open_tcp(addresses: list[Address], option: str = "port") -> list[socket.socket]:
+    """Listening sockets, non-blocking; with port 0 all get the same free port. option: which one has named the port.
 
     What a name resolves to may not all exist here (::1 without IPv6): one that can be bound is enough. Raises
     ListenError.
@@ -64,8 +64,8 @@ def open_tcp(addresses: list[Address]) -> list[socket.socket]:
             for listener in listeners:
                 listener.close()
             hints = {
-                errno.EADDRINUSE: "; stop the other program, or choose another port with --port",
-                errno.EACCES: "; ports below 1024 are reserved, choose another with --port",
+                errno.EADDRINUSE: f"; stop the other program, or choose another port with --{option}",
+                errno.EACCES: f"; ports below 1024 are reserved, choose another with --{option}",
             }
             hint = hints.get(error.errno or 0, "")
             raise ListenError(f"cannot listen on {address[0]}:{port}: {error.strerror}{hint}") from None
@@ -93,6 +93,12 @@ def _listen(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.so
         listener.close()
         raise
     return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where it listens: ``127.0.0.1:8080``, ``[::1]:8080``."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class UnixListener:

@@ -37,7 +37,7 @@ class Scope:
         self.topic_name, self._topic, self._group = name, None, None
 
     def choose_group(self, name: str) -> None:
-        """The commands that follow consume as this group, which is made. Raises FullError."""
+        """The commands that follow consume as this group, which is made. Raises FullError and BusyError."""
         self.group_name, self._group = name, None
         self.group()
 
@@ -49,7 +49,7 @@ class Scope:
         return topic
 
     def group(self) -> Group:
-        """The chosen group of the chosen topic. Raises FullError when it cannot be made."""
+        """The chosen group of the chosen topic. Raises FullError and BusyError when it cannot be made."""
         group = self._group
         if group is None or group.removed:
             group = self._group = self.topic().group(self.group_name)

@@ -41,4 +41,4 @@ def seek(group: Group, to: str, value: float, now: float) -> list[int]:
                 return log.end_offset
 
     offsets = {log.partition: find(log) for log in group.logs}  # looking on disk takes its time; moving does not
-    return group.seek(lambda log: offsets[log.partition])
+    return group.seek(lambda log: offsets.get(log.partition, log.oldest_offset))  # one that was added meanwhile

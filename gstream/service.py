@@ -21,16 +21,19 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from gstream import protocol
+from gstream.accepting import Acceptor
 from gstream.agenda import Agenda
 from gstream.broker import Broker
 from gstream.config import Config
-from gstream.listeners import UnixListener, open_tcp, resolve
+from gstream.errors import ConfigError
+from gstream.listeners import UnixListener, address_of, open_tcp, resolve
 from gstream.server import LineServer
 from gstream.session import SessionSettings
 from gstream.storage.memory import Memory
 from gstream.topic import TopicSettings
 
 if TYPE_CHECKING:
+    from gstream.kafka.server import KafkaListener
     from gstream.storage.disk import Disk
 
 __all__ = ["Service", "open_engine"]
@@ -70,12 +73,14 @@ class Service:
         """The TCP port, once it is started."""
         self.endpoints: list[str] = []
         """Where it listens, once it is started: ``127.0.0.1:8080``, ``[::1]:8080``, a path."""
+        self.kafka: KafkaListener | None = None
+        """For Kafka's clients, once it is started; None: it is off."""
         self._sessions = SessionSettings(self.broker, config.max_message_bytes, config.max_connections)
         self._agenda_changed = Event()
         self.agenda.on_earlier = self._agenda_changed.set
         self._timekeeper: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_time)
         self._clients = Pool()
-        self._servers: list[LineServer] = []
+        self._servers: list[Acceptor] = []
         self._unix: UnixListener | None = None
         self._stop = Event()
         self._started = False
@@ -107,13 +112,16 @@ class Service:
             banner = protocol.BANNER if config.banner else b""
             for listener in listeners:
                 self._servers.append(LineServer(listener, self._sessions, self._clients, banner))
-                host, port = listener.getsockname()[:2]
-                self.endpoints.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+                self.endpoints.append(address_of(listener))
             if config.socket is not None:
                 self._unix = UnixListener(config.socket)
                 self._servers.append(LineServer(self._unix.socket, self._sessions, self._clients, banner=b""))
                 self.endpoints.append(config.socket)
+            if config.kafka:
+                self.kafka = _open_kafka(config)
             self.engine.start()
+            if self.kafka is not None:
+                self._servers += self.kafka.serve(self.broker, self._sessions, self._clients)
             self._timekeeper.start()
             for server in self._servers:
                 server.start()
@@ -123,7 +131,10 @@ class Service:
             self.engine.close()
             self._close_stop()
             raise
-        log.info("listening", extra={"endpoints": self.endpoints, "engine": self.engine.name})
+        facts: dict[str, object] = {"endpoints": self.endpoints, "engine": self.engine.name}
+        if self.kafka is not None:
+            facts["kafka"] = self.kafka.endpoints
+        log.info("listening", extra=facts)
 
     def _limit_topics(self) -> int:
         """How many topics the limit on open files allows: each log has a file open."""
@@ -157,6 +168,8 @@ class Service:
         deadline = time.monotonic() + self.config.grace_seconds
         self._close_listeners()
         self._sessions.stopping = True
+        if self.kafka is not None:
+            self.kafka.stop_waiting()
         for session in list(sessions):
             session.drain()
         self._clients.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -200,6 +213,8 @@ class Service:
     def _close_listeners(self) -> None:
         for server in self._servers:
             server.close()
+        if self.kafka is not None:
+            self.kafka.close()
         if self._unix is not None:
             self._unix.close()
             self._unix = None
@@ -208,7 +223,8 @@ class Service:
 def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
     """Where messages are kept. Raises StorageError, ConfigError."""
     if config.data_dir is None:
-        return Memory(config.max_memory_bytes, config.retain_bytes)
+        limits = (config.limit_bytes, config.limit_seconds)
+        return Memory(config.max_memory_bytes, config.retain_bytes, agenda=agenda, limits=limits)
     from gstream.storage.disk import Disk, DiskSettings  # noqa: PLC0415  # it needs crc32c, others do not
 
     settings = DiskSettings(
@@ -220,6 +236,15 @@ def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
         config.segment_seconds,
     )
     return Disk(config.data_dir, config.max_memory_bytes, agenda, settings)
+
+
+def _open_kafka(config: Config) -> KafkaListener:
+    """The sockets for Kafka's clients. Raises ConfigError, ListenError."""
+    try:
+        from gstream.kafka.server import KafkaListener  # noqa: PLC0415  # it needs packages that others do not
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--kafka needs {error.name}; pip install 'gstream[kafka]'") from None
+    return KafkaListener(config)
 
 
 def _open_files_limit() -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count as counting
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from gstream import protocol
 from gstream.administration import administrate
@@ -41,12 +41,19 @@ TAKE_BYTES = 1024
 """What one more piece costs beyond its bytes, in bytes: pieces may be single short messages."""
 
 
+class AnySession(Protocol):
+    """A client's conversation."""
+
+    def drain(self) -> None:
+        """Answer what was read, and end. From any greenlet."""
+
+
 @dataclass
 class SessionSettings:
     """What all sessions of a server share.
 
     max_message_bytes, max_connections: see Config.
-    sessions: those that are open, on all listeners.
+    sessions: those that are open, on all listeners, whatever their clients speak.
     stopping: no new ones.
     outbox: where they queue their replies.
     """
@@ -54,7 +61,7 @@ class SessionSettings:
     broker: Broker
     max_message_bytes: int
     max_connections: int
-    sessions: set[Session] = field(default_factory=set)
+    sessions: set[AnySession] = field(default_factory=set)
     stopping: bool = False
     outbox: Outbox = field(default_factory=Outbox)
     numbers: counting[int] = field(default_factory=lambda: counting(1))

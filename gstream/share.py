@@ -299,6 +299,14 @@ class Share:
         return self._cursor.offset
 
     @property
+    def low(self) -> int:
+        """Of the first message that is not done; where nothing is kept of that, of the first that nobody has leased."""
+        if self.progress is None:
+            return min([self._cursor.offset, *(each[0] for each in self._returned), *(each[1] for each in self._later)])
+        end = self.log.end_offset
+        return min([end, *self.progress.unfinished(end, 1), *self.progress.kept])
+
+    @property
     def backlog(self) -> int:
         """How many messages there are to take."""
         return self._cursor.lag + self._returned_count - self._count_done(self._again_until)

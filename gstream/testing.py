@@ -44,6 +44,7 @@ POLL_SECONDS = 0.002
 
 GREETING_LINES = 2
 _PORT = re.compile(r'(?:listens on |"endpoints": \[")[^ "]*:(\d+)')
+_KAFKA_PORT = re.compile(r'(?:Kafka\'s clients: |"kafka": \[")[^ "]*:(\d+)')
 
 
 class Endpoint(Protocol):
@@ -65,13 +66,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 class ServerThread:
     """A server in a thread of this process, with a hub of its own.
 
-    settings: fields of Config; the port is a free one unless given. ``Client(*server)`` connects to it.
+    settings: fields of Config; the ports are free ones unless given. ``Client(*server)`` connects to it.
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.config = Config(**{"port": 0, **settings})
+        self.config = Config(**{"port": 0, "kafka_port": 0, **settings})
         self.host = self.config.host
         self.port = 0
+        self.kafka_port = 0
+        """For Kafka's clients, with ``kafka=True``."""
         self.service: Service
         """To look at from :meth:`call` only."""
         self._hub: gevent.hub.Hub
@@ -92,6 +95,11 @@ class ServerThread:
     def __iter__(self) -> Iterator[Any]:
         """Host (a str) and port (an int): what a Client begins with."""
         return iter((self.host, self.port))
+
+    @property
+    def bootstrap(self) -> str:
+        """What Kafka's clients call bootstrap servers."""
+        return f"{self.config.kafka_host}:{self.kafka_port}"
 
     def call(self, function: Callable[[Service], T]) -> T:
         """Run ``function(service)`` in the server's hub, between two of its turns; gives what it returns or raises."""
@@ -122,6 +130,8 @@ class ServerThread:
             self._started.put(error)
         else:
             self.port = self.service.port
+            if self.service.kafka is not None:
+                self.kafka_port = self.service.kafka.port
             self._started.put(None)
             self.service.run_until_stopped()
             self.service.stop()
@@ -132,6 +142,7 @@ class ServerProcess:
     """A server in a process of its own: ``python -m gstream serve`` on a free port.
 
     arguments: more of the command line. environment: more of the environment.
+    kafka: whether Kafka's clients can connect, too, on another free port.
     """
 
     def __init__(
@@ -139,10 +150,12 @@ class ServerProcess:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "gstream", "serve"),
+        kafka: bool = False,
     ) -> None:
         self.host = "127.0.0.1"
+        more = ["--kafka", "--kafka-port", "0"] if kafka else []
         self.process = subprocess.Popen(  # noqa: S603  # the caller's own command
-            [*command, "--port", "0", *arguments],
+            [*command, "--port", "0", *more, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,12 +174,14 @@ class ServerProcess:
         for reader in self._readers:
             reader.start()
         try:
-            wait_until(lambda: bool(self._find_port()) or self.process.poll() is not None, "the server listens")
-            assert self._find_port(), f"the server did not start: {self.log}"
+            wait_until(lambda: bool(self._find(_PORT)) or self.process.poll() is not None, "the server listens")
+            assert self._find(_PORT), f"the server did not start: {self.log}"
         except AssertionError:
             self.kill()
             raise
-        self.port = self._find_port()
+        self.port = self._find(_PORT)
+        self.kafka_port = self._find(_KAFKA_PORT)
+        """For Kafka's clients; 0: there is none."""
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -174,6 +189,11 @@ class ServerProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self.process.poll() is None:
             self.kill()
+
+    @property
+    def bootstrap(self) -> str:
+        """What Kafka's clients call bootstrap servers."""
+        return f"{self.host}:{self.kafka_port}"
 
     @property
     def greeting(self) -> list[str]:
@@ -221,10 +241,10 @@ class ServerProcess:
             if stream is not None:
                 stream.close()
 
-    def _find_port(self) -> int:
-        """The TCP port, as far as it is known: from the greeting, or from the log if that is JSON."""
+    def _find(self, port: re.Pattern[str]) -> int:
+        """A port, as far as it is known: from the greeting, or from the log if that is JSON."""
         text = "\n".join(self.greeting) if len(self._printed) == GREETING_LINES else self.log
-        match = _PORT.search(text)
+        match = port.search(text)
         return int(match[1]) if match else 0
 
 

@@ -10,7 +10,7 @@ is atomic.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
@@ -19,23 +19,21 @@ from gstream.batch import OFFSET_BITS, PARTITION_SHIFT, Batch
 from gstream.commit import Commit, after, together
 from gstream.counted import CountedBatch, pack_bodies, pack_counted
 from gstream.delays import Delayed, Delays
-from gstream.errors import BusyError, FullError, UnknownNameError
+from gstream.errors import BusyError, UnknownNameError
 from gstream.group import Group
-from gstream.murmur import murmur2
 from gstream.obituaries import Obituaries
+from gstream.partitions import AnyEngine, Partitions
 from gstream.recent import RecentIds
 from gstream.share import AnyLog, peek_in_turn
 from gstream.storage.changes import TopicRow
+from gstream.topic_options import TopicOptions
 
 if TYPE_CHECKING:
     from gstream.progress import Progress
     from gstream.storage.disk import Disk
     from gstream.storage.disklog import DiskLog
-    from gstream.storage.memory import Memory
 
 __all__ = ["DEAD_LETTERS", "DEFAULT_GROUP", "PEEK_MESSAGES", "AnyEngine", "Limit", "Topic", "TopicSettings"]
-
-AnyEngine: TypeAlias = "Memory | Disk"
 
 DEFAULT_GROUP = "default"
 """The tutorial's consumers: what a connection consumes as that names no group."""
@@ -63,11 +61,12 @@ class TopicSettings:
     max_attempts: int = 5
 
 
-class Topic:
+class Topic(Partitions):
     """A named sequence of messages, in partitions, and the groups that consume them.
 
     dead_letters: gives the topic of the dead letters of this one.
-    check_groups: raises FullError when no further group may be made.
+    check_group: is called with the name of a further group; raises FullError or BusyError when it may not be made.
+    grow: is called with how many partitions more there are to be; raises FullError when they may not be made.
     """
 
     def __init__(
@@ -77,27 +76,21 @@ class Topic:
         agenda: Agenda,
         settings: TopicSettings,
         dead_letters: Callable[[], Topic],
-        check_groups: Callable[[], None],
+        check_group: Callable[[Topic, str], None],
+        grow: Callable[[Topic, int], None],
     ) -> None:
-        self.name = name
-        self._engine = engine
+        super().__init__(name, engine, settings.partitions)
         self._agenda = agenda
         self.settings = settings
         self._dead_letters = dead_letters
-        self._check_groups = check_groups
-        self.partitions: list[AnyLog] = [engine.open_log(name, number) for number in range(settings.partitions)]
-        self.several = settings.partitions > 1
-        """Whether there are several partitions, so that ids name them."""
+        self._check_group = check_group
+        self._grow = grow
         self.retain_bytes: int | None = None
         self.retain_seconds: float | None = None
         """How much, and how old messages, the engine keeps, taken or not; 0: no limit; None: as all topics."""
+        self.options: TopicOptions = engine.terms.options(name)
+        """What Kafka's clients have set for it."""
         self.removed = False
-        self.commit: Commit | None = None
-        """When what was published last is stored; None: it is."""
-        self._turn = -1
-        self.groups: dict[str, Group] = {}
-        self.published_count = 0
-        self._state = engine.state
         self._recent = RecentIds(engine, agenda.clock, self._keep_id if self._state is not None else None)
         self._forgetting: Entry | None = None
         self._delays = Delays(name, engine, agenda, self._publish_delayed, self._state, engine.clock)
@@ -109,10 +102,8 @@ class Topic:
         """Be as the engine has kept it."""
         engine, state = cast("Disk", self._engine), self._state
         assert state is not None
-        self.retain_bytes, self.retain_seconds = engine.own_limits(self.name)
+        self.retain_bytes, self.retain_seconds = engine.terms.own_limits(self.name)
         self._keep_settings()
-        for log in self.partitions:
-            log.on_stored = self._stored  # type: ignore[union-attr]
         saved = engine.take_saved(self.name)
         ends = [log.end_offset for log in self.partitions]
         recent: dict[bytes, tuple[int | None, float]] = {}
@@ -172,39 +163,6 @@ class Topic:
             self._remember(id, message_id)
         return message_id
 
-    def full_error(self) -> FullError:
-        """What to tell the producer of a message that was not stored."""
-        return FullError(
-            f"no room within {self._engine.max_bytes} bytes, the server's --max-memory; consume, or raise it"
-        )
-
-    def _append(self, partition: int, data: bytes, count: int, kind: type[Batch], *, always: bool = False) -> int:
-        log = self.partitions[partition]
-        stored = log.append(data, count, kind, always=always)
-        if self._state is None:
-            self._stored(stored)
-        else:
-            self.commit = log.commit  # type: ignore[union-attr]
-        return stored
-
-    def _stored(self, count: int) -> None:
-        """So many more messages can be taken."""
-        self.published_count += count
-        for group in self.groups.values():
-            if group.waiting:
-                group.wake()
-
-    def _choose_partition(self, key: bytes | None) -> int:
-        if not self.several:
-            return 0
-        if key is None:
-            return self._next_partition()
-        return (murmur2(key) & 0x7FFFFFFF) % len(self.partitions)  # Kafka's own choice, for any client's key
-
-    def _next_partition(self) -> int:
-        self._turn = (self._turn + 1) % len(self.partitions)
-        return self._turn
-
     def _delay(self, body: bytes, key: bytes | None, seconds: float, id: bytes | None) -> None:
         data, kind = pack_bodies([body], key)
         self._engine.make_room(len(data))
@@ -248,10 +206,10 @@ class Topic:
     # --- groups
 
     def group(self, name: str = DEFAULT_GROUP) -> Group:
-        """The group of that name, made on first use. Raises FullError when there are too many."""
+        """The group of that name, made on first use. Raises FullError when there are too many, and BusyError."""
         group = self.groups.get(name)
         if group is None:
-            self._check_groups()
+            self._check_group(self, name)
             if self._state is not None:
                 self._state.changes.groups.append((self.name, name))
                 self._state.note()
@@ -317,7 +275,7 @@ class Topic:
     # --- what is set for it, and its end
 
     def change(self, retain_bytes: Limit = None, retain_seconds: Limit = None) -> None:
-        """Set its limits, as far as something is said of them; only where the engine has some."""
+        """Set its limits, as far as something is said of them."""
         if retain_bytes is None and retain_seconds is None:
             return
         if retain_bytes is not None:
@@ -325,6 +283,32 @@ class Topic:
         if retain_seconds is not None:
             self.retain_seconds = None if isinstance(retain_seconds, str) else retain_seconds
         self._engine.set_limits(self.name, self.retain_bytes, self.retain_seconds)
+        self._keep_settings()
+
+    def set_options(self, options: TopicOptions) -> None:
+        """Have these, which are kept."""
+        if options != self.options:
+            self.options = options
+            self._engine.set_options(self.name, options, self.partitions)  # type: ignore[arg-type]  # they are its own
+
+    def make_log(self) -> None:
+        """From now on what groups have taken is kept, too: others read it who are no groups of this topic."""
+        if not self.options.is_log:
+            self.set_options(replace(self.options, is_log=True))
+
+    def add_partitions(self, count: int) -> None:
+        """Have so many partitions more, of which each group has its share. Raises FullError when they are too many."""
+        self._grow(self, count)
+        before = len(self.partitions)
+        for number in range(before, before + count):
+            log = self._engine.open_log(self.name, number)
+            if self._state is not None:
+                log.on_stored = self._stored  # type: ignore[union-attr]
+            self.partitions.append(log)
+            for group in self.groups.values():
+                group.add_log(log)
+        self.several = len(self.partitions) > 1
+        self.settings = replace(self.settings, partitions=len(self.partitions))
         self._keep_settings()
 
     def _keep_settings(self) -> None:
@@ -345,6 +329,7 @@ class Topic:
         for group in self.groups.values():
             group.close()
         self.groups.clear()
+        self._tell_watchers()
         if self._forgetting is not None:
             self._forgetting.cancel()
         self._delays.clear()
@@ -361,20 +346,10 @@ class Topic:
         return peek_in_turn(peeks, max_messages, max_bytes)
 
     @property
-    def message_count(self) -> int:
-        """How many messages are kept."""
-        return sum(log.end_offset - log.oldest_offset for log in self.partitions)
-
-    @property
     def unfinished_count(self) -> int:
         """How many messages somebody has still to take or to acknowledge."""
         lags = [group.lag for group in self.groups.values()] or [self.message_count]
         return max(lags) + self.delayed_count
-
-    @property
-    def kept_bytes(self) -> int:
-        """What they take."""
-        return sum(log.kept_bytes for log in self.partitions)
 
     @property
     def delayed_count(self) -> int:

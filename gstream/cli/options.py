@@ -203,7 +203,7 @@ def _setting_options(command: F, helps: Mapping[str, str]) -> F:
 def _setting_option(setting: Setting, default: Any, help: str) -> Callable[[F], F]:
     name = setting.option.replace("-", "_")
     if isinstance(default, bool):
-        flag = f"--{setting.option}" + ("/--no-banner" if default else "")
+        flag = f"--{setting.option}" + (f"/--no-{setting.option}" if default else "")
         shown = "  [default: on]" if default else ""
         return click.option(flag, name, is_flag=True, default=None, help=help + shown)
     shown = f"  [default: {setting.show(default)}]" if default is not None else ""

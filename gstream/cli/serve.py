@@ -35,8 +35,7 @@ Examples:
   gstream serve --config gstream.toml --check
 
 With --data-dir, messages outlive the server; docs/operations.md says what is promised. Where the directory cannot be
-used, one line says why, and the exit code is 2. Without it, --sync, --retain-bytes, --retain-seconds, --segment-bytes
-and --segment-seconds mean nothing.
+used, one line says why, and the exit code is 2. Without it, --sync, --segment-bytes and --segment-seconds mean nothing.
 
 SIGTERM or Ctrl-C stops it: what was read is answered first. A second one ends it at once.
 """,
@@ -52,6 +51,8 @@ def serve(check: bool, **options: Any) -> None:
         from gstream.listeners import resolve
 
         resolve(config.host, config.port, insecure=config.insecure)
+        if config.kafka:
+            resolve(config.kafka_host, config.kafka_port, insecure=config.insecure, option="kafka-host")
         print_bytes(os.fsencode("\n".join(loaded.lines()) + "\n"))
         return
     from gstream.logs import configure_logging
@@ -63,6 +64,8 @@ def serve(check: bool, **options: Any) -> None:
         _stop_on_signals(service.request_stop)
         if not config.log_json and sys.stdout is not None:
             where = f"gstream {__version__} listens on {' and '.join(service.endpoints)}"
+            if service.kafka is not None:
+                where += f"; Kafka's clients: {' and '.join(service.kafka.endpoints)}"
             print_bytes(os.fsencode(f"{where}\n{service.engine.name}: {service.engine.promise}\n"))
         service.run_until_stopped()
 

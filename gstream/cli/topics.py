@@ -102,8 +102,7 @@ def _limit_options(command: F) -> F:
 @topics.command(
     context_settings=CONTEXT,
     epilog="""
-One that is there already stays as it is, but for the limits that are named; its partitions never change. Limits need a
-server that keeps messages on disk.
+One that is there already stays as it is, but for the limits that are named.
 
 \b
 Examples:
@@ -134,7 +133,7 @@ def create(context: click.Context, /, name: str, partitions: int | None, **optio
     "set",
     context_settings=CONTEXT,
     epilog="""
-Limits need a server that keeps messages on disk. gstream stats -t NAME shows those that are set.
+gstream stats -t NAME shows the limits that are set.
 
 \b
 Examples:

@@ -277,11 +277,11 @@ class Client:
             client.create_topic("orders", partitions=8)
             client.create_topic("audit", retain_seconds=30 * 86_400)
 
-        partitions: how many it has, for ever; None: as many as the server gives every topic.
+        partitions: how many it has; None: as many as the server gives every topic.
         retain_bytes, retain_seconds: what makes a partition larger, or is older, goes, taken or not; 0: no limit;
-        "default": the server's, as it is with a new topic. They need a server that keeps messages on disk.
+        "default": the server's, as it is with a new topic.
 
-        Raises RefusedError: ``args`` if it is there with other partitions, and for limits where there are none;
+        Raises RefusedError: ``args`` if it is there with other partitions;
         ``full`` if there are too many. Chooses nothing. Repeated when the connection breaks.
         """
         fields = encode_settings(partitions, retain_bytes, retain_seconds)

@@ -2,23 +2,22 @@
 
 Large batches become a piece as they are, without a copy; small ones are gathered in an open piece, so that messages
 published one at a time cost no more memory than those published in bursts. A piece knows the one that follows it, so a
-cursor goes on without a look-up. Decides nothing about what is kept: the engines do.
+cursor goes on without a look-up. A batch of Kafka's records is a piece of its own; a cursor reads its messages from
+what stands in for it. Decides nothing about what is kept: the engines do.
 """
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from gstream.batch import LF, Batch, Times
 from gstream.counted import CountedBatch, pack_counted
 from gstream.storage.budget import Budget
+from gstream.storage.piece import OPEN_PIECE_BYTES, Piece, StandIn
+from gstream.storage.recordbatch import RecordBatch
 
 __all__ = ["NEVER", "NOWHERE", "Chain", "Cursor", "Piece"]
-
-OPEN_PIECE_BYTES = 64 * 1024
-"""An open piece is closed at this size: small enough that a consumed one is soon freed."""
 
 LARGE_BATCH_BYTES = 16 * 1024
 """A batch from this size on is kept as it came; copying it would cost more than its own piece's 200 bytes."""
@@ -28,54 +27,6 @@ SMALL_BATCH_BYTES = 1024
 
 NEVER = 1 << 62
 NOWHERE = -NEVER
-
-
-class Piece:
-    """A part of a chain: messages of one kind with consecutive offsets, growing while ``data`` is a bytearray.
-
-    place: where it begins, in bytes since the chain's beginning. times: as in Batch, growing with it.
-    """
-
-    __slots__ = ("count", "data", "following", "kind", "offset", "place", "times")
-
-    def __init__(
-        self, offset: int, place: int, count: int, data: bytes | bytearray, kind: type[Batch], time_ms: int
-    ) -> None:
-        self.offset = offset
-        self.place = place
-        self.count = count
-        self.data = data
-        self.kind = kind
-        self.times: int | tuple[array[int], array[int]] = time_ms
-        self.following: Piece | None = None
-
-    @property
-    def grows(self) -> bool:
-        """Whether there is room for more messages in it."""
-        return type(self.data) is bytearray and len(self.data) < OPEN_PIECE_BYTES
-
-    @property
-    def first_ms(self) -> int:
-        """When its first message was published."""
-        return self.times if isinstance(self.times, int) else self.times[1][0]
-
-    def note_time(self, offset: int, time_ms: int) -> None:
-        """From this offset on, messages were published at another time."""
-        if not self.count:
-            self.times = time_ms
-            return
-        if isinstance(self.times, int):
-            self.times = (array("q", (self.offset,)), array("q", (self.times,)))
-        self.times[0].append(offset)
-        self.times[1].append(time_ms)
-
-    def find_time(self, time_ms: int) -> int | None:
-        """The offset of its first message published then or later."""
-        if isinstance(self.times, int):
-            return self.offset if self.times >= time_ms else None
-        offsets, times = self.times
-        at = bisect_left(times, time_ms)
-        return offsets[at] if at < len(offsets) else None
 
 
 class Chain:
@@ -88,6 +39,7 @@ class Chain:
         self._pieces = [self._last]  # those before the first are dropped already
         self._first = 0
         self._last_ms = 0
+        self._newest_ms = NOWHERE  # of all records
         self._end_place = 0
         self.cursors: list[Cursor] = []
         self.low_place = -1
@@ -140,11 +92,19 @@ class Chain:
         self._end_place += size
         self.end_offset += count
 
+    def add_records(self, data: bytes, count: int, newest_ms: int) -> None:
+        """Put a batch of records at the end, the newest of which has that time, whatever that is."""
+        self._start_piece(data, count, RecordBatch, newest_ms)
+        self._newest_ms = max(self._newest_ms, newest_ms)
+        self._end_place += len(data)
+        self.end_offset += count
+
     def _start_piece(self, data: bytes | bytearray, count: int, kind: type[Batch], time_ms: int) -> Piece:
         last = self._last
         if type(last.data) is bytearray:
             last.data = bytes(last.data)  # exactly as large as its content: a bytearray keeps room to grow
         piece = Piece(self.end_offset, self._end_place, count, data, kind, time_ms)
+        piece.before_ms = max(self._last_ms, self._newest_ms)
         last.following = piece
         self._last = piece
         if not self._pieces[-1].count:  # the chain's first, or the one after all were dropped
@@ -190,8 +150,11 @@ class Chain:
         return found
 
     def find_time(self, time_ms: int) -> int:
-        """The offset of the first message that was published then or later; the end, if there is none."""
-        at = bisect_left(self._pieces, time_ms, lo=self._first, key=lambda each: each.first_ms)
+        """The offset of the first message that was published then or later; the end, if there is none.
+
+        Of records: of the first batch that has such a one.
+        """
+        at = bisect_left(self._pieces, time_ms, lo=self._first, key=lambda each: each.before_ms)
         for piece in self._pieces[max(self._first, at - 1) :]:
             if piece.count and (offset := piece.find_time(time_ms)) is not None:
                 return offset
@@ -200,11 +163,18 @@ class Chain:
     def find(self, offset: int) -> tuple[Piece, int, int]:
         """The piece of the message at this offset, where in it that begins, and the offset, which is made fit."""
         offset = min(max(offset, self.first_offset), self.end_offset)
-        at = bisect_right(self._pieces, offset, lo=self._first, key=lambda each: each.offset)
-        piece = self._pieces[at - 1]
+        piece = self.piece_at(offset)
         before = offset - piece.offset
+        if piece.kind is RecordBatch and before < piece.count:
+            return StandIn(piece, offset), 0, offset
         data = piece.data
+        if before == piece.count:
+            return piece, len(data), offset
         return piece, piece.kind.find_end(data, 0, len(data), before, piece.count) if before else 0, offset
+
+    def piece_at(self, offset: int) -> Piece:
+        """The piece of the message at this offset, which must be kept; at the end, the last piece."""
+        return self._pieces[bisect_right(self._pieces, offset, lo=self._first, key=lambda each: each.offset) - 1]
 
     def seek(self, cursor: Cursor, offset: int) -> None:
         """Move a cursor to this offset, or to the nearest that is kept."""
@@ -247,9 +217,15 @@ class Cursor:
         offset = self.offset
         available = piece.offset + piece.count - offset
         while not available:
-            if piece.following is None:
+            following = piece.following
+            if following is None:
                 return None
-            piece = self._piece = piece.following
+            if following.kind is RecordBatch:
+                if self._enter(following):
+                    return self._read_records(max_messages, max_bytes)
+                piece, offset = self._piece, self.offset
+                continue
+            piece = self._piece = following
             self._position = 0
             available = piece.count
             offset = piece.offset
@@ -276,6 +252,36 @@ class Cursor:
             else:
                 chain.settle()
         return kind(offset, count, bytes(data[start:end]), times, chain.partition)
+
+    def _enter(self, piece: Piece) -> bool:
+        """Be within a piece of records, which follows; False: it has no messages, and was passed over."""
+        entered = self._piece
+        if type(entered) is not StandIn or entered.following is not piece:
+            entered = self._piece = StandIn(piece, piece.offset)
+            self.offset = piece.offset
+        if entered.open(self._chain.partition):
+            return True
+        self._leave(piece)
+        return False
+
+    def _read_records(self, max_messages: int, max_bytes: int) -> Batch:
+        """The next messages of the records that are open; their place is where these begin, until all are read."""
+        entered, offset = self._piece, self.offset
+        assert type(entered) is StandIn
+        found = entered.read(offset, max_messages, max_bytes)
+        assert entered.following is not None
+        self.offset = offset + found.count
+        if self.offset == entered.following.offset + entered.following.count:
+            self._leave(entered.following)
+        return found
+
+    def _leave(self, piece: Piece) -> None:
+        """Be at the end of a piece of records."""
+        before = self.place
+        self._piece, self._position, self.offset = piece, len(piece.data), piece.offset + piece.count
+        self.place = piece.place + len(piece.data)
+        if before == self._chain.low_place:
+            self._chain.settle()
 
     def seek(self, offset: int) -> None:
         """Go to this offset, or to the nearest that is kept."""

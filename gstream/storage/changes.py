@@ -85,7 +85,7 @@ class Changes:
     lows: by topic, group and partition, the offset before which all is done.
     chunks: by topic, group, partition and number, the states of messages. kept: by topic, group, partition and offset.
     delayed: by topic and number. recent: by topic and id, the message's id (None: it is delayed) and when it was
-    published, in milliseconds since 1970. In these, None removes.
+    published, in milliseconds since 1970. facts: by name. In these, None removes.
     """
 
     removed_topics: list[str] = field(default_factory=list)
@@ -97,6 +97,7 @@ class Changes:
     kept: dict[tuple[str, str, int, int], KeptMessage | None] = field(default_factory=dict)
     delayed: dict[tuple[str, int], DelayedMessage | None] = field(default_factory=dict)
     recent: dict[tuple[str, bytes], tuple[int | None, int] | None] = field(default_factory=dict)
+    facts: dict[str, bytes | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(
@@ -109,6 +110,7 @@ class Changes:
             or self.kept
             or self.delayed
             or self.recent
+            or self.facts
         )
 
     def remove_delayed(self, topic: str, number: int) -> None:
@@ -166,6 +168,7 @@ class Changes:
             elif stays(place):
                 self.delayed.setdefault(place, delayed)
         _put_under(self.recent, older.recent, stays)
+        self.facts = older.facts | self.facts
 
     def share_keys(self) -> Iterator[ShareKey]:
         """Topic, group and partition of whatever there is to be stored; again and again."""
@@ -191,3 +194,4 @@ class Saved:
     kept: dict[tuple[str, str, int, int], KeptMessage] = field(default_factory=dict)
     delayed: dict[tuple[str, int], DelayedMessage] = field(default_factory=dict)
     recent: dict[tuple[str, bytes], tuple[int | None, int]] = field(default_factory=dict)
+    facts: dict[str, bytes] = field(default_factory=dict)

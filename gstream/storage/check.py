@@ -29,6 +29,7 @@ from gstream.storage.index import ENTRY_BYTES, INDEX_HEADER_BYTES, Index, IndexF
 from gstream.storage.meta import META
 from gstream.storage.scan import NO_LIMIT, Window, scan
 from gstream.storage.segment import CUT, INDEX, LOG, base_of, name_of
+from gstream.storage.snapshot import PRODUCERS, SnapshotError, decode_snapshot
 
 __all__ = ["Dumped", "Progress", "Totals", "dump", "verify"]
 
@@ -227,7 +228,7 @@ def _find_in_partition(files: Files, path: str) -> Iterator[_Part | Finding]:
         if base_of(name, CUT) is not None:
             text = "cut off the end of its segment; it holds frames that could not be placed"
             yield Finding(Kind.KEPT_ASIDE, os.path.join(path, name), text, 0, sizes.get(name, 0))
-        elif base_of(name, LOG) is None and base_of(name, INDEX) is None:
+        elif all(base_of(name, suffix) is None for suffix in (LOG, INDEX, PRODUCERS)):
             yield _strange(path, name)
     for base, limit in pairwise([*bases, None]):
         assert base is not None
@@ -314,6 +315,7 @@ def _verify_part(files: Files, part: _Part, meter: _Meter, totals: Totals) -> It
         if why := contradiction(found):
             yield Finding(Kind.DAMAGED, part.path, why, found.position, found.size, found.offset, found.next_offset)
     totals.bytes += end
+    yield from _verify_snapshot(files, part)
     wrong = "it leads to where no frame begins" if entries else ""
     try:  # once more: one that was just being written is whole by now
         index = _read_index(files, path, part)
@@ -327,6 +329,16 @@ def _verify_part(files: Files, part: _Part, meter: _Meter, totals: Totals) -> It
         wrong = str(error)
     if wrong and _is_there(files, part.path):  # an index goes before its segment
         yield Finding(Kind.INDEX, path, wrong)
+
+
+def _verify_snapshot(files: Files, part: _Part) -> Iterator[Finding]:
+    path = part.path.removesuffix(LOG) + PRODUCERS
+    with suppress(FileNotFoundError), files.opening(path) as fd:
+        data = files.read(fd, files.size(fd), 0)
+        try:
+            decode_snapshot(data, part.base_offset)
+        except SnapshotError as error:
+            yield Finding(Kind.INDEX, path, str(error))
 
 
 def _read_index(files: Files, path: str, part: _Part) -> Index:

@@ -25,8 +25,10 @@ from gstream.config import show_sync
 from gstream.errors import DiskError, StorageError
 from gstream.progress import Progress
 from gstream.storage.budget import Budget
+from gstream.storage.converted import Converted
 from gstream.storage.directory import Directory
 from gstream.storage.disklog import DiskLog
+from gstream.storage.facts import Facts
 from gstream.storage.failure import failure
 from gstream.storage.files import Files
 from gstream.storage.finding import Finding, Kind
@@ -34,9 +36,11 @@ from gstream.storage.log import Log
 from gstream.storage.meta import META, Meta
 from gstream.storage.reading import Reading
 from gstream.storage.restored import Restored, SavedTopic
-from gstream.storage.retention import PER_LIMIT, Limits, Retention
+from gstream.storage.retention import PER_LIMIT, Retention
 from gstream.storage.state import State
+from gstream.storage.terms import Limits, Terms
 from gstream.storage.threads import Threads
+from gstream.topic_options import TopicOptions
 
 __all__ = ["Disk", "DiskSettings"]
 
@@ -104,6 +108,7 @@ class Disk(Budget):
         self._cache_bytes = min(max_bytes // CACHE_SHARE, MOST_CACHE_BYTES)
         self._agenda = agenda
         self.reading = Reading(self.pool, agenda, self._cache_bytes)
+        self.converted = Converted()
         self.lost_count = 0
         """How many messages went by a limit before they were taken."""
         self.torn_bytes = 0
@@ -116,7 +121,6 @@ class Disk(Budget):
         self._retention = Retention(self)
         self._syncer: gevent.Greenlet[[], None] = gevent.Greenlet(self._keep_syncing)
         self._opened: dict[tuple[str, int], Log] = {}
-        self._limits: dict[str, tuple[int | None, float | None]] = {}
         self.directory = Directory(path, self._report, files=files)
         meta: Meta | None = None
         try:
@@ -124,7 +128,9 @@ class Disk(Budget):
             meta = Meta(f"{path}/{META}", sync=not math.isinf(self.settings.sync_seconds), report=self._report)
             self.state = State(meta, self.pool)
             self._restored = Restored(meta.load())
-            self._limits = self._restored.limits()
+            self.facts = Facts(self.state, self._restored.facts)
+            limits = (self.settings.limit_bytes, self.settings.limit_seconds)
+            self.terms = Terms(self.facts, limits, self._restored.limits())
             self._partition_counts = {name: row.partitions for name, row in self._restored.topics.items()}
             self._open_logs()
         except BaseException:
@@ -207,33 +213,32 @@ class Disk(Budget):
             progress.restore(*saved, each.oldest_offset, each.end_offset)
         return progress
 
-    def own_limits(self, topic: str) -> tuple[int | None, float | None]:
-        """What this topic may keep, in bytes and seconds; None: what the server's settings say."""
-        return self._limits.get(topic, (None, None))
-
     def take_saved(self, topic: str) -> SavedTopic:
         """What else was kept of a topic; once."""
         return self._restored.take_topic(topic)
 
     def set_limits(self, topic: str, limit_bytes: int | None, limit_seconds: float | None) -> None:
         """What this topic may keep; None: what the server's settings say."""
-        self._limits[topic] = (limit_bytes, limit_seconds)
+        self.terms.set_limits(topic, limit_bytes, limit_seconds)
         for each in self.logs:
             if each.topic == topic:
                 self.set_up(each)
 
+    def set_options(self, topic: str, options: TopicOptions, logs: Iterable[DiskLog]) -> None:
+        """What else is set for this topic, whose logs these are."""
+        self.terms.set_options(topic, options)
+        for each in logs:
+            self.set_up(each)
+
     def limits_of(self, topic: str) -> Limits:
         """What the log of a partition of this topic may keep."""
-        size, seconds = self.own_limits(topic)
-        return (
-            self.settings.limit_bytes if size is None else size,
-            self.settings.limit_seconds if seconds is None else seconds,
-        )
+        return self.terms.limits(topic)
 
     def set_up(self, each: DiskLog) -> None:
-        """Let a log have segments so small that its topic's limits can be kept."""
+        """Let a log have segments as its topic wants them, and so small that its limits can be kept."""
         if each.opened is not None:
-            size, seconds = self.settings.segment_bytes, self.settings.segment_seconds
+            size = self.terms.options(each.topic).segment_bytes or self.settings.segment_bytes
+            seconds = self.settings.segment_seconds
             limit_bytes, limit_seconds = self.limits_of(each.topic)
             if limit_bytes >= PER_LIMIT:
                 size = min(size, max(limit_bytes // PER_LIMIT, SMALLEST_SEGMENT_BYTES))
@@ -244,7 +249,7 @@ class Disk(Budget):
 
     def remove_topic(self, topic: str, logs: Iterable[DiskLog]) -> Commit:
         """Remove all that is kept of a topic; when its files are gone."""
-        self._limits.pop(topic, None)
+        self.terms.forget(topic)
         self.state.changes.remove_topic(topic)
         self.state.note()
         before = self._removals.get(topic)

@@ -10,19 +10,19 @@ a failed sync nothing is taken until the log was reopened.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from gstream.batch import Batch
 from gstream.commit import Commit
 from gstream.errors import DiskError, DiskFullError, StorageError, SyncFailedError
-from gstream.storage.chain import Chain, Piece
+from gstream.header import BytesLike, Header
 from gstream.storage.failure import failure
 from gstream.storage.log import Log
-from gstream.storage.reading import DiskCursor, stored_part
-from gstream.storage.retention import Reader
+from gstream.storage.placed import Placed
+from gstream.storage.recordbatch import RecordBatch
+from gstream.storage.stored import StoredLog
 from gstream.storage.threads import Work
 
 if TYPE_CHECKING:
@@ -39,36 +39,14 @@ REOPEN_SECONDS = 1.0
 """How often a log is tried that failed."""
 
 
-@dataclass(slots=True)
-class Aged:
-    """What retention knows of a log, so that it need not ask its files each time.
-
-    rested_at: there was but one segment when the log ended there. newest_ms: when its newest message was published, or
-    an older one (milliseconds since 1970). sealed: a sealed segment's base offset, and the same of that one.
-    is_stuck: something could not be let go, and that was told.
-    """
-
-    rested_at: int = -1
-    newest_ms: float = 0
-    sealed: tuple[int, int | None] = (-1, None)
-    is_stuck: bool = False
-
-
-class DiskLog(Chain):
+class DiskLog(StoredLog):
     """An append-only sequence of messages with consecutive offsets.
 
-    files: its files; None as long as nothing was written.
     on_stored: called with how many messages can be read that could not be before.
     """
 
-    budget: Disk
-
     def __init__(self, disk: Disk, topic: str, partition: int, files: Log | None) -> None:
-        super().__init__(disk, partition, files.end_offset if files else 0)
-        self.topic = topic
-        self.opened = files
-        self.readers: list[Reader] = []
-        """The groups' parts in it."""
+        super().__init__(disk, topic, partition, files)
         self.not_before: Commit | None = None
         """Nothing is written before this is done: files of a removed topic of the same name are in the way."""
         self.next_offset = self.end_offset
@@ -76,7 +54,7 @@ class DiskLog(Chain):
         self.commit: Commit | None = None
         """What the messages that were appended last belong to."""
         self.on_stored: Callable[[int], object] = lambda _count: None
-        self._waiting: list[tuple[list[bytes], int, type[Batch]]] = []  # what is written next
+        self._waiting: list[tuple[list[Any], int, type[Batch]]] = []  # what is written next, records as a batch
         self._waiting_bytes = 0  # of the last of these
         self._next = Commit()
         self._writing: Commit | None = None
@@ -84,29 +62,11 @@ class DiskLog(Chain):
         self._stored_offset = self.end_offset  # behind what is known to be stored; end_offset follows in the same turn
         self._failure: StorageError | None = None
         self._is_full = False  # as far as is known; told once
-        self.is_removed = False
-        self.aged = Aged()
-
-    @property
-    def files(self) -> Log:
-        """Its files; there must be some."""
-        assert self.opened is not None
-        return self.opened
 
     @property
     def is_failing(self) -> bool:
         """Whether what was written last could not be stored."""
         return self._is_full or self._failure is not None
-
-    @property
-    def oldest_offset(self) -> int:
-        """The offset of the oldest message that is kept; the end's if there is none."""
-        return self.opened.oldest_offset if self.opened is not None else self.end_offset
-
-    @property
-    def kept_bytes(self) -> int:
-        """Of its files."""
-        return self.opened.size if self.opened is not None else 0
 
     # --- writing
 
@@ -136,6 +96,35 @@ class DiskLog(Chain):
         self.commit = self._next
         return count
 
+    def append_records(self, data: BytesLike, header: Header) -> Placed | None:
+        """Store a whole batch of records as it is, but for its offset; None: as much as may be in memory is waiting.
+
+        data: nobody changes it any more. Raises ProducerError if it is not the one that is due from its producer.
+        """
+        duplicate = self.producers.check(header)
+        if duplicate is not None:
+            return Placed(duplicate, self._commit_of(duplicate), is_duplicate=True)
+        budget, size = self.budget, header.size
+        if budget.waiting_bytes + size > budget.max_bytes:
+            return None
+        batch = RecordBatch(data, header)
+        budget.waiting_bytes += size
+        if not self._waiting and self._writing is None:
+            budget.write_soon(self)
+        self._waiting.append(([batch], batch.count, RecordBatch))
+        offset = self.next_offset
+        if header.producer_id >= 0:
+            self.producers.place(header, offset)
+        self.next_offset = offset + batch.count
+        self.commit = self._next
+        return Placed(offset, self._next)
+
+    def _commit_of(self, offset: int) -> Commit | None:
+        """When the message that was placed there is stored; None: it is."""
+        if offset < self._stored_offset:
+            return None
+        return self._writing if offset < self._stored_offset + _count_of(self._batches) else self._next
+
     def write(self) -> None:
         """Write what waits, unless something is being written: then that comes next. From the hub."""
         if self._writing is not None or not self._waiting:
@@ -154,21 +143,23 @@ class DiskLog(Chain):
             self.fail(self._failure)
             return
         time_ms = int(self.budget.clock() * 1000)
-        batches = [
-            kind(0, count, parts[0] if len(parts) == 1 else b"".join(parts), time_ms)
+        batches: list[Batch] = [
+            parts[0]
+            if kind is RecordBatch
+            else kind(0, count, parts[0] if len(parts) == 1 else b"".join(parts), time_ms)
             for parts, count, kind in self._waiting
         ]
         self._waiting = []
         self._writing, self._next = self._next, Commit()
         self._batches = batches
-        self.budget.pool.spawn(self._write, batches).then(self._wrote)
+        self.budget.pool.spawn(self._write, batches, time_ms).then(self._wrote)
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, batches: list[Batch], time_ms: int) -> None:
         """In a thread."""
         if self.opened is None:
             self.opened = self.budget.directory.open_log(self.topic, self.partition)
             self.budget.set_up(self)
-        self.opened.append(batches)
+        self.opened.append(batches, time_ms)
         if self.budget.syncs_always:
             self.opened.sync()
         elif self.opened.is_failed:  # a sync failed while this was written
@@ -183,6 +174,7 @@ class DiskLog(Chain):
             self.fail(failure(work.error, "writing", topic=self.topic), commit)
             return
         self._stored_offset += _count_of(batches)
+        self._note_producers(batches)
         if not self.budget.syncs_always:
             self.budget.written(self)
         if self._is_full:
@@ -198,21 +190,39 @@ class DiskLog(Chain):
     def take_in(self, batches: list[Batch]) -> None:
         """These can be read now, and are kept in memory as long as there is room."""
         budget = self.budget
+        count = 0
         for batch in batches:
             assert isinstance(batch.times, int)
             assert batch.offset == self.end_offset
+            if isinstance(batch, RecordBatch):
+                self.pass_over(batch.count)
+                count += batch.message_count
+                continue
+            count += batch.count
             budget.cached_bytes += len(batch.data)
             self.add(batch.data, batch.count, type(batch), batch.times)
         budget.cached(self)
-        self.on_stored(_count_of(batches))
+        self.on_stored(count)
+
+    def _note_producers(self, batches: list[Batch]) -> None:
+        now_ms = int(self.budget.clock() * 1000)
+        for batch in batches:
+            if isinstance(batch, RecordBatch) and batch.header.producer_id >= 0:
+                self.producers.note(batch.header, batch.offset, batch.commits, now_ms)
 
     # --- failing
 
     def fail(self, error: StorageError, commit: Commit | None = None) -> None:
         """What was to be written (``commit``) was not, nor is what waits; nobody has been told of their offsets."""
         waiting, self._waiting = self._waiting, []
-        self.budget.waiting_bytes -= sum([len(part) for parts, _, _ in waiting for part in parts])
-        self.next_offset = self._stored_offset + _count_of(self._batches)
+        self.budget.waiting_bytes -= sum([_size_of(part) for parts, _, _ in waiting for part in parts])
+        self.next_offset = self._stored_offset
+        still: list[tuple[Header, int]] = []
+        for batch in self._batches:
+            if isinstance(batch, RecordBatch) and batch.header.producer_id >= 0:
+                still.append((batch.header, self.next_offset))
+            self.next_offset += batch.count
+        self.producers.take_back(still)
         following = self._next
         if waiting:
             self._next = Commit()
@@ -248,6 +258,7 @@ class DiskLog(Chain):
         log.warning("can store again", extra={"topic": self.topic, "partition": self.partition, "end": end})
         if end != self.end_offset:  # messages of which nobody was told that they are stored; they are, nevertheless
             count = end - self.end_offset
+            self.producers = self.files.producers()
             self.restart(end)
             self.on_stored(max(0, count))
 
@@ -255,6 +266,8 @@ class DiskLog(Chain):
         """Forget what is in memory: the log ends there."""
         self._drop_all()
         self.end_offset = self.next_offset = self._stored_offset = end
+        self._limit_floor()
+        self._place = self.budget.converted, self.budget.converted.new_number()
         self._start_piece(bytearray(), 0, Batch, self._last_ms)
         for reader in self.readers:
             reader.take_back(end)
@@ -262,35 +275,10 @@ class DiskLog(Chain):
         for cursor in self.cursors:
             cursor.put(min(cursor.offset, end))
 
-    # --- what is in memory
-
-    def drop_oldest(self) -> bool:
-        """Drop the oldest piece that is in memory; it stays on disk. Whether it was the last."""
-        if self.first_offset == self.end_offset:  # they went from the disk, and so from memory, too
-            return True
-        dropped = self.drop_first()
-        self.budget.cached_bytes -= len(dropped.data)
-        for cursor in self.cursors:
-            if cursor.is_in(dropped):
-                cursor.put(cursor.offset)
-        return self.piece_count == 1 and not self._last.count
-
-    def forget_before(self, offset: int) -> None:
-        """These messages go from the disk, too."""
-        while self.first_offset < offset and not self.drop_oldest():
-            pass
-        for cursor in self.cursors:
-            if cursor.offset < offset:
-                cursor.put(offset)
-
     def forget(self) -> None:
         """It is removed: nothing of it stays in memory."""
         self._drop_all()
         self.budget.uncached(self)
-
-    def _drop_all(self) -> None:
-        while not self.drop_oldest():
-            pass
 
     def wait_until_idle(self) -> None:
         """Return when all that was appended is stored, or has failed. Blocks this greenlet."""
@@ -298,70 +286,9 @@ class DiskLog(Chain):
             with suppress(DiskError):
                 commit.wait()
 
-    # --- reading
 
-    cursors: list[DiskCursor]  # type: ignore[assignment]
-
-    def open_cursor(self) -> DiskCursor:
-        """A new cursor, at the oldest message that is kept."""
-        oldest = self.oldest_offset
-        cursor = DiskCursor(self, Piece(oldest, 0, 0, b"", Batch, 0), self.budget.reading)
-        self.cursors.append(cursor)
-        return cursor
-
-    def close_cursor(self, cursor: DiskCursor) -> None:
-        """Keep nothing for it any more."""
-        self.cursors.remove(cursor)
-        cursor.put(cursor.offset)
-
-    def seek(self, cursor: DiskCursor, offset: int) -> None:  # type: ignore[override]
-        """Move a cursor to this offset, or to the nearest that is kept."""
-        cursor.put(min(max(offset, self.oldest_offset), self.end_offset))
-
-    def peek(self, offset: int, max_messages: int, max_bytes: int) -> list[Batch]:
-        """Messages from this offset on: at most so many, and about so many bytes of them. Blocks this greenlet.
-
-        Raises DiskError.
-        """
-        found: list[Batch] = []
-        offset = max(offset, self.oldest_offset)
-        while offset < min(self.first_offset, self.end_offset) and max_messages > 0 and max_bytes > 0:
-            with _as_reply():
-                there = self.budget.pool.apply(self.files.read, offset, max_bytes)
-            batches = stored_part(there, self.end_offset)
-            if not batches:
-                offset = self.first_offset
-            for batch in batches:
-                if max_messages <= 0 or max_bytes <= 0:
-                    break
-                part = batch.part(0, min(batch.count, max_messages))
-                found.append(part)
-                max_messages -= part.count
-                max_bytes -= len(part.data)
-                offset = part.offset + part.count
-        if max_messages > 0 and max_bytes > 0:
-            found += self.read_on(offset, max_messages, max_bytes)
-        return found
-
-    def find_time(self, time_ms: int) -> int:
-        """The offset of the first message that is kept and was published then or later; the end, if there is none.
-
-        Blocks this greenlet. Raises DiskError.
-        """
-        if self.opened is None:
-            return self.end_offset
-        with _as_reply():
-            found = self.budget.pool.apply(self.opened.find_time, time_ms)
-        return min(found, self.end_offset)
-
-
-@contextmanager
-def _as_reply() -> Iterator[None]:
-    """What files do to those who read is told to the client."""
-    try:
-        yield
-    except StorageError as error:
-        raise DiskError(str(error)) from error
+def _size_of(part: bytes | RecordBatch) -> int:
+    return len(part.data) if isinstance(part, RecordBatch) else len(part)
 
 
 def _count_of(batches: list[Batch]) -> int:

@@ -19,6 +19,7 @@ from crc32c import crc32c
 from gstream.batch import Batch
 from gstream.counted import KINDS, CountedBatch
 from gstream.header import BEFORE, CHECKED, CHECKED_FROM, HEADER_BYTES, LENGTH_FROM, MIN_LENGTH, Header, unpack_header
+from gstream.storage.batches import find_in_batch
 
 __all__ = [
     "COUNTED",
@@ -98,6 +99,11 @@ class Frame:
         return self._buffer[self._start : self._start + self.size]
 
     @property
+    def view(self) -> memoryview:
+        """The same, not copied."""
+        return self.through(self)
+
+    @property
     def is_records(self) -> bool:
         """Whether it holds Kafka's records, which :meth:`batch` does not take apart."""
         return self.header.magic == RECORDS
@@ -115,12 +121,24 @@ class Frame:
         first = offset - header.base_offset
         return batch.part(first, header.records - first) if first > 0 else batch
 
-    def moved(self, offset: int) -> tuple[bytes, memoryview]:
-        """Its bytes for another log, where its first message gets this offset; the checksum stays."""
+    def follows(self, other: Frame) -> bool:
+        """Whether it lies right behind another one in the same buffer."""
+        return self._buffer is other._buffer and self._start == other._start + other.header.size
+
+    def through(self, last: Frame) -> memoryview:
+        """All of it and of those that follow it in its buffer, up to this one, as they lie on disk."""
+        return memoryview(self._buffer)[self._start : last._start + last.header.size]
+
+    def find_record(self, time_ms: int, first: int = 0) -> tuple[int, int] | None:
+        """The offset and the time of its first message of this time or later, from this offset on; None: there is none.
+
+        Of records that cannot be read: see :func:`find_in_batch`.
+        """
+        if self.is_records:
+            return find_in_batch(self.view, time_ms, first)
         header = self.header
-        view = memoryview(self._buffer)[self._start : self._start + self.size]
-        before = BEFORE.pack(offset, header.length, _LEADER_EPOCH, header.magic, header.crc)
-        return before, view[CHECKED_FROM:]
+        is_there = header.next_offset > first and header.max_ms >= time_ms
+        return (max(first, header.base_offset), header.max_ms) if is_there else None
 
 
 def encode_frame(batch: Batch) -> tuple[bytes, bytes]:

@@ -13,30 +13,27 @@ Knows no topic and no gevent: every call blocks, and raises StorageError.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
-from typing import Final, TypeAlias
 
 from gstream.batch import PARTITION_SHIFT, Batch
 from gstream.errors import DamagedError, StorageError, SyncFailedError
 from gstream.header import Header
 from gstream.storage.files import Buffer, Files, storage_errors
 from gstream.storage.finding import Finding, Kind, Report
-from gstream.storage.frame import Frame, decode_header, encode_frame
+from gstream.storage.frame import decode_header, encode_frame
 from gstream.storage.index import INTERVAL_BYTES, NEVER
+from gstream.storage.producers import ProducerStates
+from gstream.storage.recordbatch import RecordBatch
 from gstream.storage.segment import INDEX, LOG, Segment, base_of, name_of
+from gstream.storage.segments import Segments
+from gstream.storage.snapshot import SnapshotError, Snapshots
+from gstream.storage.tail import Tail
 
-__all__ = ["Appended", "Log", "LogSettings", "SegmentInfo"]
-
-INDEXES_IN_MEMORY: Final = 8
-"""Of sealed segments, for each log: at so many different places can groups read without reading an index again."""
-
-Appended: TypeAlias = Batch | Frame
-"""A frame is how Kafka's records are appended."""
+__all__ = ["Log", "LogSettings"]
 
 
 @dataclass(frozen=True)
@@ -57,19 +54,7 @@ class LogSettings:
             raise ValueError("a segment has less than 4 GiB: an index entry holds a position in 32 bits")
 
 
-@dataclass(frozen=True)
-class SegmentInfo:
-    """A segment, for those who decide what is kept.
-
-    next_offset: of the message behind its last one. size: in bytes.
-    """
-
-    base_offset: int
-    next_offset: int
-    size: int
-
-
-class Log:
+class Log(Segments):
     """An append-only sequence of messages with consecutive offsets, in the files of one directory.
 
     path: the directory, which must exist. report: is told what is found to be wrong, once each.
@@ -86,22 +71,15 @@ class Log:
         files: Files | None = None,
         partition: int = 0,
     ) -> None:
-        self.path = path
+        super().__init__(path, report, partition)
         self.settings = settings or LogSettings()
-        self.partition = partition
         self._files = files or Files()
-        self._told = report
-        self._reported: set[tuple[Kind, str, int]] = set()
         self._lock = Lock()
         self._sync_lock = Lock()  # taken after the other one, or alone: nobody need wait with a write for a sync
-        self._recent_lock = Lock()
-        self._recent: dict[Segment, None] = {}
         self._failure = ""
         self._is_closed = self._is_changed = False  # since it was opened
         self._names_synced = False
-        self._segments: list[Segment] = []
-        """Never changed, only replaced, so that readers need no lock."""
-        self._last_ms = NEVER
+        self._tail = Tail(ProducerStates())
         with storage_errors(self.path):
             self._open()
         self.synced_offset = self.end_offset
@@ -117,100 +95,99 @@ class Log:
             base = base_of(name, INDEX)
             if base is not None and name_of(base, LOG) not in sizes:
                 self._files.remove(os.path.join(self.path, name))
+        self._snapshots = Snapshots(self._files, self.path, sizes)
         if not bases:
+            self._snapshots.keep_only(NEVER)
             self._segments = [self._segment(0)]
             self._segments[0].create()
             return
         sealed = [self._segment(base, sizes[name_of(base, LOG)], limit) for base, limit in pairwise(bases)]
         self._segments = [*sealed, last := self._segment(bases[-1])]
-        self._last_ms = last.recover(self._report).last_ms
+        self._snapshots.keep_only(last.base_offset)
+        self._recover(last)
         self._is_changed = last.size < sizes[name_of(bases[-1], LOG)]  # a torn tail is cut off
-        if sealed and self._last_ms == NEVER:
-            self._last_ms = sealed[-1].load_index(self._report).last_ms
+
+    def _recover(self, last: Segment) -> None:
+        """Be ready to append to the last segment."""
+        newest_ms, sealed = self._tail.newest_ms, self._segments[:-1]
+        self._tail = tail = Tail(self._producers_before(last, sealed))
+        last.recover(self._report, tail.note)
+        if sealed and tail.newest_ms == NEVER:
+            for frame in sealed[-1].read(last.base_offset - 1, 0, self._report):
+                tail.newest_ms = NEVER if frame.is_records else frame.header.max_ms
+        tail.newest_ms = max(tail.newest_ms, newest_ms)
+
+    def _producers_before(self, last: Segment, sealed: list[Segment]) -> ProducerStates:
+        try:
+            return self._snapshots.read(last.base_offset)
+        except SnapshotError as error:
+            self._report(Finding(Kind.INDEX, self._snapshots.path(last.base_offset), f"{error}; made again"))
+        tail = Tail(ProducerStates())
+        for segment in sealed:
+            for frame in segment.frames_since(NEVER, self._report):
+                tail.note_producer(frame)
+        with suppress(OSError):
+            self._snapshots.write(last.base_offset, tail.producers)
+        return tail.producers
 
     def _segment(self, base_offset: int, size: int = 0, limit: int | None = None) -> Segment:
         return Segment(self._files, self.path, base_offset, size, limit, self.settings.interval_bytes)
 
     # --- what there is
 
-    @property
-    def end_offset(self) -> int:
-        """The offset of the next message."""
-        return self._segments[-1].end_offset
-
-    @property
-    def oldest_offset(self) -> int:
-        """The offset of the oldest message that is kept; the end's if there is none."""
-        return self._segments[0].base_offset
-
-    @property
-    def size(self) -> int:
-        """Of all its frames, in bytes."""
-        return sum(segment.size for segment in self._segments)
+    def producers(self) -> ProducerStates:
+        """What is known of those whose records were appended, as of now."""
+        with self._lock:
+            return self._tail.producers.copy()
 
     @property
     def is_failed(self) -> bool:
         """Whether it takes nothing until it was reopened."""
         return bool(self._failure)
 
-    def segments(self) -> list[SegmentInfo]:
-        """Its segments, the oldest first; the last one grows."""
-        return [SegmentInfo(each.base_offset, each.end_offset, each.size) for each in self._segments]
-
-    def last_ms(self, base_offset: int) -> int | None:
-        """When the newest message of a segment was published, in milliseconds since 1970; None if it has none.
-
-        Reads the segment's index, if it is not in memory. Raises StorageError; ValueError if there is no such segment.
-        """
-        segment = next((each for each in self._segments if each.base_offset == base_offset), None)
-        if segment is None:
-            raise ValueError(f"no segment begins at {base_offset}")
-        with storage_errors(self.path):
-            last_ms = segment.load_index(self._report).last_ms
-        self._remember(segment)
-        return None if last_ms == NEVER else last_ms
-
     # --- writing
 
-    def append(self, batches: Sequence[Appended]) -> int:
+    def append(self, batches: Sequence[Batch], now_ms: int = NEVER) -> int:
         """Store batches, one behind the other, with one write; returns the first message's offset.
 
         Batches are given their offsets, and times not before those that are kept; each must have one time, and less
-        than 2 GiB. Nothing is known to be on disk before :meth:`sync`. Raises DiskFullError, and works again when there
-        is room; DamagedError and SyncFailedError, and takes nothing until it was reopened; StorageError. In each case
-        nothing was stored.
+        than 2 GiB. Records keep the times that they have; now_ms: when they came. Nothing is known to be on disk before
+        :meth:`sync`. Raises DiskFullError, and works again when there is room; DamagedError and SyncFailedError, and
+        takes nothing until it was reopened; StorageError. In each case nothing was stored.
         """
         with self._lock, storage_errors(self.path):
             self._check_usable()
+            tail = self._tail
             first = offset = self.end_offset
-            last_ms = self._last_ms
+            newest_ms = tail.newest_ms
             buffers: list[Buffer] = []
             headers: list[Header] = []
             for batch in batches:
-                if isinstance(batch, Frame):
-                    buffers += batch.moved(offset)
+                batch.id = self.partition << PARTITION_SHIFT | offset
+                if isinstance(batch, RecordBatch):
+                    buffers += batch.buffers(offset)
                     headers.append(batch.header._replace(base_offset=offset))
                 else:
                     assert isinstance(batch.times, int)
-                    batch.id = self.partition << PARTITION_SHIFT | offset
-                    batch.times = max(batch.times, last_ms)
+                    newest_ms = batch.times = max(batch.times, newest_ms)
                     header, data = encode_frame(batch)
                     buffers += (header, data)
                     headers.append(decode_header(header))
-                last_ms = max(last_ms, headers[-1].max_ms)
+                    now_ms = max(now_ms, newest_ms)
                 offset = headers[-1].next_offset
             if headers:
-                self._roll_if_due(sum(header.size for header in headers), offset, last_ms)
+                self._roll_if_due(sum([header.size for header in headers]), offset, now_ms)
                 self._write(buffers, headers)
-                self._last_ms, self._is_changed = last_ms, True
+                tail.note_appended(list(zip(batches, headers, strict=True)), now_ms)
+                self._is_changed = True
         return first
 
-    def _roll_if_due(self, size: int, next_offset: int, last_ms: int) -> None:
+    def _roll_if_due(self, size: int, next_offset: int, now_ms: int) -> None:
         last = self._segments[-1]
-        settings = self.settings
+        settings, began_ms = self.settings, self._tail.began_ms
         if last.size and (
             last.size + size > settings.segment_bytes
-            or last_ms - last.first_ms >= settings.segment_ms
+            or (began_ms != NEVER and now_ms - began_ms >= settings.segment_ms)
             or next_offset - last.base_offset >= 1 << 32  # an index entry counts messages in 32 bits
         ):
             self._roll()
@@ -260,10 +237,13 @@ class Log:
         self._sync()
         last = self._segments[-1]
         following = self._segment(last.end_offset)
+        self._snapshots.write(following.base_offset, self._tail.producers)
         following.create()
         self._names_synced, self._is_changed = False, True
         last.seal(following.base_offset)
         self._segments = [*self._segments, following]
+        self._tail.began_ms = NEVER
+        self._snapshots.keep_only(following.base_offset)
         self._remember(last)
 
     def reopen(self) -> None:
@@ -280,7 +260,7 @@ class Log:
             self._files.sync_directory(self.path)
             self._names_synced = True
             fresh = self._segment(last.base_offset)
-            fresh.recover(self._report)
+            self._recover(fresh)
             self._segments = [*self._segments[:-1], fresh]
             last.close()
             self.synced_offset = self.end_offset
@@ -303,6 +283,7 @@ class Log:
                     self._recent.pop(oldest, None)
                 oldest.remove()
                 dropped += oldest.size
+            self._tail.producers.drop_before(self.oldest_offset)
         return dropped
 
     def close(self) -> None:
@@ -323,70 +304,3 @@ class Log:
             raise StorageError(self._failure)
         if self._failure:
             raise SyncFailedError(self._failure)
-
-    # --- reading
-
-    def read(self, offset: int, max_bytes: int) -> list[Batch]:
-        """Messages from this offset on: about so many bytes of them, but always one.
-
-        Begins at the next message that is there, if that one is not; is empty at the end, and may be shorter than it
-        could be. Raises StorageError; ValueError at Kafka's records, which only :meth:`read_frames` gives.
-        """
-        return [frame.batch(self.partition, offset) for frame in self.read_frames(offset, max_bytes)]
-
-    def read_frames(self, offset: int, max_bytes: int) -> list[Frame]:
-        """The same as whole frames, as they are stored: the first one may begin before ``offset``."""
-        segments = self._segments
-        at = bisect_right(segments, offset, key=lambda each: each.base_offset) - 1
-        for segment in segments[max(0, at) :]:
-            with storage_errors(self.path), self._while_there(segment):
-                frames = segment.read(offset, max_bytes, self._report)
-                self._remember(segment)
-                if frames:
-                    return frames
-        return []
-
-    def find_time(self, time_ms: int) -> int:
-        """The offset of the first message of this time (milliseconds since 1970) or later; the end's if there is none.
-
-        Of Kafka's records: of the first batch that has such a message. Raises StorageError.
-        """
-        for segment in self._segments:
-            with storage_errors(self.path), self._while_there(segment):
-                offset = segment.find_time(time_ms, self._report)
-                self._remember(segment)
-                if offset is not None:
-                    return offset
-        return self.end_offset
-
-    @contextmanager
-    def _while_there(self, segment: Segment) -> Iterator[None]:
-        """A segment that is gone has nothing to read; one that was not dropped is missed."""
-        try:
-            yield
-        except FileNotFoundError:
-            if segment in self._segments:
-                text = "the file is gone"
-                self._report(
-                    Finding(Kind.DAMAGED, segment.path, text, 0, segment.size, segment.base_offset, segment.end_offset)
-                )
-
-    def _remember(self, segment: Segment) -> None:
-        """Its index is used: that of another one may have to leave memory."""
-        if not segment.is_sealed:
-            return
-        with self._recent_lock:
-            self._recent.pop(segment, None)
-            self._recent[segment] = None
-            if len(self._recent) > INDEXES_IN_MEMORY:
-                oldest = next(iter(self._recent))
-                del self._recent[oldest]
-                oldest.index = None
-
-    # --- what goes wrong
-
-    def _report(self, finding: Finding) -> None:
-        told = (finding.kind, finding.path, finding.position)
-        if told not in self._reported:
-            self._reported.add(told)
-            self._told(finding)

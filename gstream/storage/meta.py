@@ -189,7 +189,9 @@ class Meta:
 
     def _open(self, sync: bool) -> None:
         """Look before anything is changed: the file may be somebody else's."""
-        if not salvage.is_ours(self._connection, self.path):
+        version = salvage.version_of(self._connection, self.path)
+        if version is None:
+            version = tables.VERSION
             self._pragma("journal_mode = WAL")
             with self._transaction():
                 for table in tables.TABLES:
@@ -201,13 +203,18 @@ class Meta:
         self._pragma(f"wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self._pragma(f"journal_size_limit = {_MAX_LOG_BYTES}")
         self._pragma("foreign_keys = ON")
-        salvage.check(self._connection, self.path)
+        salvage.check(self._connection, self.path, version)
         # With one flipped bit in the file's header, SQLite only reads it: that must not be met by the first change.
         self._connection.execute("BEGIN")
         try:
             self._pragma(f"user_version = {tables.VERSION}")
         finally:
             self._connection.execute("ROLLBACK")  # so it takes no room
+        if version != tables.VERSION:
+            with self._transaction():
+                for table in tables.UPGRADE:
+                    self._connection.execute(table)
+                self._pragma(f"user_version = {tables.VERSION}")
 
     def _pragma(self, text: str) -> object:
         row = self._connection.execute(f"PRAGMA {text}").fetchone()
@@ -256,6 +263,9 @@ class Meta:
         ]
         checksum_of_id = tables.checksum_of_recent
         self._run(tables.PUT_RECENT, [(of, id, n, ms, checksum_of_id(of, id, n, ms)) for of, id, n, ms in known])
+        self._run(tables.REMOVE_FACTS, [(name,) for name, value in changes.facts.items() if value is None])
+        facts = [(name, value) for name, value in changes.facts.items() if value is not None]
+        self._run(tables.PUT_FACTS, [(name, tables.checksum_of_fact(name, value), value) for name, value in facts])
 
     def _put_topics(self, topics: dict[str, TopicRow], ids: _Ids) -> None:
         rows = []

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gevent import get_hub
@@ -22,10 +23,11 @@ from gstream.batch import Batch
 from gstream.errors import StorageError
 from gstream.storage.chain import Cursor, Piece
 from gstream.storage.failure import failure
+from gstream.storage.recordbatch import Hole
 from gstream.storage.threads import Threads, Work
 
 if TYPE_CHECKING:
-    from gstream.storage.disklog import DiskLog
+    from gstream.storage.stored import StoredLog
 
 __all__ = ["DiskCursor", "Reading", "stored_part"]
 
@@ -57,9 +59,9 @@ class DiskCursor(Cursor):
         "touched",
     )
 
-    _chain: DiskLog
+    _chain: StoredLog
 
-    def __init__(self, log: DiskLog, piece: Piece, reading: Reading) -> None:
+    def __init__(self, log: StoredLog, piece: Piece, reading: Reading) -> None:
         super().__init__(log, piece)
         self._reading = reading
         self.ahead: tuple[Piece, int] | None = None
@@ -82,10 +84,10 @@ class DiskCursor(Cursor):
         """As Cursor's. None, too, while more is being read from the disk; then ``is_loading``."""
         batch = Cursor.read(self, max_messages, max_bytes)
         if batch is None:
-            if self.offset < self._chain.end_offset:
-                if self._reading.bring(self._chain, self):
-                    batch = Cursor.read(self, max_messages, max_bytes)
-            elif self.held_bytes:
+            chain = self._chain
+            while batch is None and self.offset < chain.end_offset and self._reading.bring(chain, self):
+                batch = Cursor.read(self, max_messages, max_bytes)
+            if batch is None and self.held_bytes and self.offset >= chain.end_offset:
                 self.put(self.offset)
         return batch
 
@@ -116,11 +118,11 @@ class Reading:
         self._agenda = agenda
         self._max_bytes = max_bytes
         self.used_bytes = 0
-        self._waiting: deque[tuple[DiskLog, DiskCursor, int]] = deque()
+        self._waiting: deque[tuple[StoredLog, DiskCursor, int]] = deque()
         self._holders: dict[DiskCursor, None] = {}
         self._sweeping = False
 
-    def bring(self, log: DiskLog, cursor: DiskCursor) -> bool:
+    def bring(self, log: StoredLog, cursor: DiskCursor) -> bool:
         """Get what follows for a cursor that is at the end of what it has; whether it is there now."""
         cursor.touched = True
         if cursor.offset >= log.first_offset:
@@ -156,7 +158,7 @@ class Reading:
 
     # --- loading
 
-    def _load_ahead(self, log: DiskLog, cursor: DiskCursor, piece: Piece) -> None:
+    def _load_ahead(self, log: StoredLog, cursor: DiskCursor, piece: Piece) -> None:
         """Read what follows the pieces that begin with this one, while they are consumed."""
         while piece.following is not None:
             piece = piece.following
@@ -164,7 +166,7 @@ class Reading:
         if following < log.first_offset and self.used_bytes + READ_BYTES <= self._max_bytes:
             self._request(log, cursor, following)
 
-    def _request(self, log: DiskLog, cursor: DiskCursor, offset: int) -> None:
+    def _request(self, log: StoredLog, cursor: DiskCursor, offset: int) -> None:
         cursor.is_loading = True
         if self._waiting or (self.used_bytes and self.used_bytes + READ_BYTES > self._max_bytes):
             self._waiting.append((log, cursor, cursor.number))
@@ -178,17 +180,17 @@ class Reading:
             if cursor.number == number:
                 self._start(log, cursor, cursor.offset)
 
-    def _start(self, log: DiskLog, cursor: DiskCursor, offset: int) -> None:
+    def _start(self, log: StoredLog, cursor: DiskCursor, offset: int) -> None:
         cursor.held_bytes += READ_BYTES  # until it is known how much it is
         self.used_bytes += READ_BYTES
         self._holders[cursor] = None
         loaded = partial(self._loaded, log, cursor, cursor.number, offset)
         self._pool.spawn(log.files.read, offset, READ_BYTES).then(loaded)
 
-    def _loaded(self, log: DiskLog, cursor: DiskCursor, number: int, offset: int, work: Work) -> None:
+    def _loaded(self, log: StoredLog, cursor: DiskCursor, number: int, offset: int, work: Work) -> None:
         if cursor.number != number:
             return  # it was put elsewhere; what was held for it is counted no more
-        batches = [] if work.error is not None else stored_part(work.get(), log.end_offset)
+        batches = [] if work.error is not None else _without_last_holes(stored_part(work.get(), log.end_offset))
         size = sum([len(batch.data) for batch in batches])
         cursor.held_bytes += size - READ_BYTES
         self.used_bytes += size - READ_BYTES
@@ -200,23 +202,25 @@ class Reading:
         end = offset
         pieces: list[Piece] = []
         for batch in batches:
-            assert isinstance(batch.times, int)
             if batch.offset > end:
                 self._miss(log, cursor, end, batch.offset)
-            piece = Piece(batch.offset, 0, batch.count, batch.data, type(batch), batch.times)
-            if pieces:
-                pieces[-1].following = piece
-            pieces.append(piece)
             end = batch.offset + batch.count
-        if not pieces:  # nothing of it can be read: go on with what is in memory
+            if isinstance(batch, Hole):  # its records tell of no message, or that was told
+                cursor.on_missing(batch.offset, end)
+            else:
+                pieces.append(_piece_of(batch))
+        if not batches:  # nothing of it can be read: go on with what is in memory
             self._miss(log, cursor, offset, log.first_offset)
-            cursor.put(max(cursor.offset, log.first_offset))
-        else:
-            cursor.ahead = pieces[0], size
+            end = log.first_offset
+        if not pieces:
+            pieces.append(Piece(end, 0, 0, b"", Batch, 0))
+        for piece, following in pairwise(pieces):
+            piece.following = following
+        cursor.ahead = pieces[0], size
         self._start_waiting()
         cursor.on_read()
 
-    def _miss(self, each: DiskLog, cursor: DiskCursor, first: int, end: int) -> None:
+    def _miss(self, each: StoredLog, cursor: DiskCursor, first: int, end: int) -> None:
         """These messages are not there, though nobody has let them go."""
         facts = {"topic": each.topic, "partition": each.partition, "first": first, "messages": end - first}
         log.error("messages cannot be read, and are passed over; gstream log verify tells more", extra=facts)
@@ -248,6 +252,20 @@ class Reading:
                 cursor.put(cursor.offset)
             cursor.touched = False
         self._sweep_later()
+
+
+def _piece_of(batch: Batch) -> Piece:
+    piece = Piece(batch.offset, 0, batch.count, batch.data, type(batch), 0)
+    piece.times = batch.times  # type: ignore[assignment]  # of records they may be many, and are arrays, too
+    return piece
+
+
+def _without_last_holes(batches: list[Batch]) -> list[Batch]:
+    """Batches that end with messages, if there are any: what follows these is found again."""
+    count = len(batches)
+    while count and isinstance(batches[count - 1], Hole):
+        count -= 1
+    return batches[:count] or batches
 
 
 def stored_part(batches: list[Batch], end: int) -> list[Batch]:

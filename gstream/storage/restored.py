@@ -26,6 +26,7 @@ class Restored:
 
     def __init__(self, saved: Saved) -> None:
         self.topics: dict[str, TopicRow] = saved.topics
+        self.facts: dict[str, bytes] = saved.facts
         self._lows = saved.lows
         self._chunks: dict[ShareKey, dict[int, bytes]] = {}
         for (topic, group, partition, number), states in saved.chunks.items():

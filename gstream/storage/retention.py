@@ -1,7 +1,8 @@
 """What goes from the disk, and when: whole segments, the oldest first.
 
-What all groups have done goes, but for the newest part of it, which is kept for replay. What is larger or older than a
-limit that the operator has set goes, too, whether it was taken or not; then that is logged.
+What all groups have done goes, but for the newest part of it, which is kept for replay; of a topic that is a log it
+stays. What is larger or older than a limit that the operator has set goes, too, whether it was taken or not; then that
+is logged.
 
 A message that somebody has leased for long does not keep its segment: it is kept in ``meta.db``.
 """
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from gstream.storage.disk import Disk
     from gstream.storage.disklog import DiskLog
 
-__all__ = ["Limits", "Reader", "Retention"]
+__all__ = ["Reader", "Retention"]
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,6 @@ READERS_AT_ONCE = 100
 
 PER_LIMIT = 4
 """A limit is kept to a quarter of it: segments are made so large at the most."""
-
-Limits = tuple[int, float]
-"""How large each partition's log may be in bytes, and how old its messages in seconds; 0: there is no limit."""
 
 
 class Reader(Protocol):
@@ -135,7 +133,7 @@ class Retention:
 
     def _end_of_done(self, each: DiskLog) -> int:
         """Before which offset everything can go that all groups have done; 0 if nothing can."""
-        if not each.readers:
+        if not each.readers or self._disk.terms.options(each.topic).is_log:
             return 0
         floor = low = each.end_offset
         lows: list[tuple[int, Reader]] = []

@@ -33,10 +33,11 @@ from gstream.storage.changes import (
 from gstream.storage.files import storage_error
 from gstream.storage.finding import Finding, Kind
 
-__all__ = ["Salvaged", "check", "errors", "is_ours", "read", "text_of", "verify"]
+__all__ = ["Salvaged", "check", "errors", "read", "text_of", "verify", "version_of"]
 
-_FIRM: Final = ("topics", "groups", "shares", "kept", "delayed")
-"""A row that is missing here may cost messages: a group that is not known does not keep the log's."""
+_FIRM: Final = ("topics", "groups", "shares", "kept", "delayed", "facts")
+"""A row that is missing here may cost messages: a group that is not known does not keep the log's, and one of Kafka's
+whose offset is not known may begin at the end."""
 _SOFT: Final = {
     "chunks": "what is missing there counts as not delivered",
     "recent": "what is published again under the ids that are missing there comes twice",
@@ -108,19 +109,20 @@ def _first(connection: sqlite3.Connection, statement: str) -> Any:
     return row[0] if row else None
 
 
-def is_ours(connection: sqlite3.Connection, path: str) -> bool:
-    """Whether our tables are in it; if not, nothing is. Raises VersionError if something else is."""
+def version_of(connection: sqlite3.Connection, path: str) -> int | None:
+    """The version of our tables in it; None: nothing is in it. Raises VersionError if something else is."""
     if _first(connection, "PRAGMA application_id") == tables.APPLICATION_ID:
         version = _first(connection, "PRAGMA user_version")
-        if version != tables.VERSION:
-            raise VersionError(f"{path}: has version {version}, this gstream reads {tables.VERSION}")
-        return True
+        if version not in tables.VERSIONS:
+            known = " and ".join(map(str, tables.VERSIONS))
+            raise VersionError(f"{path}: has version {version}, this gstream reads {known}")
+        return int(version)
     if _first(connection, "PRAGMA schema_version"):
         raise VersionError(f"{path}: not a file of gstream's; move it away")
-    return False
+    return None
 
 
-def check(connection: sqlite3.Connection, path: str) -> None:
+def check(connection: sqlite3.Connection, path: str, version: int) -> None:
     """The file's structure, and that no row is missing where that may cost messages. Raises DamagedError.
 
     For 200 MiB with a million ids it takes half a second; then all of it is read in four.
@@ -129,9 +131,11 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     if found != "ok":
         raise _damaged(path, str(found))
     there = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    if {sql for (sql,) in there} != set(tables.TABLES):
+    if {sql for (sql,) in there} != set(tables.VERSIONS[version]):
         raise _damaged(path, "its tables are not those of gstream")
     for table in _FIRM:
+        if table == "facts" and version == 1:
+            continue
         found = _first(connection, f"PRAGMA integrity_check({table})")
         if found != "ok":
             raise _damaged(path, str(found))
@@ -142,10 +146,12 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 # --- the rows
 
 
-def read(connection: sqlite3.Connection, path: str) -> Salvaged:
+def read(connection: sqlite3.Connection, path: str, version: int = tables.VERSION) -> Salvaged:
     """All that is stored and believed, after :func:`check`. Raises DamagedError."""
     reader = _Reader(connection, path)
     reader.read()
+    if version > 1:
+        reader.read_facts()
     return reader.found
 
 
@@ -187,6 +193,14 @@ class _Reader:
             self.found.repair.chunks.update(self._saved.chunks)
         if "recent" in broken:
             self.found.repair.recent.update(self._saved.recent)
+
+    def read_facts(self) -> None:
+        """The facts, which are not in version 1."""
+        for crc, *row in self._rows("name, value", "facts"):
+            if not _fits(tables.checksum_of_fact, row, crc):
+                raise _damaged(self._path, f"a fact is not what was written: {row[0]!r}")
+            name, value = row
+            self._saved.facts[name] = value
 
     def _tell(self, text: str) -> None:
         self.found.findings.append(Finding(Kind.DAMAGED, self._path, text))
@@ -330,10 +344,11 @@ def _verify(path: str, how: str) -> list[Finding]:
             connection.text_factory = text_of
             try:
                 connection.execute("BEGIN")  # all of it as it is at one time
-                if not is_ours(connection, path):
+                version = version_of(connection, path)
+                if version is None:
                     return []
-                check(connection, path)
-                return read(connection, path).findings
+                check(connection, path, version)
+                return read(connection, path, version).findings
             finally:
                 with suppress(sqlite3.Error):
                     connection.close()

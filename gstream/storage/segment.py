@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -31,6 +31,11 @@ CUT: Final = ".cut"
 _DIGITS: Final = 20
 
 _Find: TypeAlias = Callable[[Index], tuple[int, int]]
+_Note: TypeAlias = Callable[[Frame], None]
+
+
+def _do_nothing(_frame: Frame) -> None:
+    pass
 
 
 def name_of(base_offset: int, suffix: str) -> str:
@@ -91,12 +96,6 @@ class Segment:
         """Of the message behind its last one."""
         return self.limit if self.is_sealed else self._end_offset
 
-    @property
-    def first_ms(self) -> int:
-        """When the first message of the segment that grows was published, in milliseconds since 1970."""
-        assert self.index is not None
-        return self.index.first_ms
-
     # --- the one that grows
 
     def create(self) -> None:
@@ -104,19 +103,22 @@ class Segment:
         self._fd = self._files.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self.index = Index(self.base_offset, self._interval_bytes)
 
-    def recover(self, report: Report) -> Index:
-        """Scan all of it, cut a torn tail off, and be ready to grow. Afterwards all of it is on disk."""
+    def recover(self, report: Report, note: _Note = _do_nothing) -> Index:
+        """Scan all of it, cut a torn tail off, and be ready to grow. Afterwards all of it is on disk.
+
+        note: is given each frame.
+        """
         if self._fd is None:
             self._fd = self._files.open(self.path, os.O_RDWR)
         try:
-            self.index = self._recover(self._fd, report)
+            self.index = self._recover(self._fd, report, note)
         except BaseException:
             self.close()
             raise
         self._end_offset = self.index.end_offset
         return self.index
 
-    def _recover(self, fd: int, report: Report) -> Index:
+    def _recover(self, fd: int, report: Report, note: _Note) -> Index:
         files = self._files
         files.sync(fd)  # what is served from here on must not vanish, whoever wrote it
         files.forget(fd)  # and after a failed sync, perhaps another process's, memory holds what the disk does not
@@ -125,6 +127,7 @@ class Segment:
         for found in scan(Window(files, fd, size), 0, self.base_offset):
             if isinstance(found, Frame):
                 index.add(found.header, found.position)
+                note(found)
             elif found.next_offset is not None:
                 report(self._damage(found))
             else:
@@ -292,11 +295,11 @@ class Segment:
                     break
         return frames
 
-    def find_time(self, time_ms: int, report: Report) -> int | None:
-        """The offset of the first frame that has a message of this time or later; None if there is none."""
+    def frames_since(self, time_ms: int, report: Report) -> Iterator[Frame]:
+        """The frames that have a message of this time or later."""
         size = self.size
         if self.load_index(report).last_ms < time_ms:
-            return None
+            return
         with self._files.opening(self.path) as fd:
             window = Window(self._files, fd, size, self.limit, 2 * self._interval_bytes)
             index, position, due = self._begin(window, lambda index: index.find_time(time_ms), report)
@@ -304,8 +307,7 @@ class Segment:
                 if isinstance(found, Gap):
                     report(self._damage(found))
                 elif found.header.max_ms >= time_ms:
-                    return found.offset
-        return None
+                    yield found
 
     def _begin(self, window: Window, find: _Find, report: Report) -> tuple[Index, int, int]:
         """Where a scan begins, by an index that was seen to be right there, and the offset that is due."""

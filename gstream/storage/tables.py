@@ -14,6 +14,7 @@ __all__ = [
     "APPLICATION_ID",
     "PUT_CHUNKS",
     "PUT_DELAYED",
+    "PUT_FACTS",
     "PUT_GROUPS",
     "PUT_KEPT",
     "PUT_RECENT",
@@ -21,15 +22,19 @@ __all__ = [
     "PUT_TOPICS",
     "REMOVE_CHUNKS",
     "REMOVE_DELAYED",
+    "REMOVE_FACTS",
     "REMOVE_GROUPS",
     "REMOVE_KEPT",
     "REMOVE_RECENT",
     "REMOVE_TOPICS",
     "TABLES",
+    "UPGRADE",
     "VERSION",
+    "VERSIONS",
     "Statement",
     "checksum_of_chunk",
     "checksum_of_delayed",
+    "checksum_of_fact",
     "checksum_of_group",
     "checksum_of_kept",
     "checksum_of_recent",
@@ -42,8 +47,8 @@ Statement: TypeAlias = tuple[str, str]
 
 APPLICATION_ID: Final = int.from_bytes(b"gstm", "big")
 """What SQLite's header says the file is for."""
-VERSION: Final = 1
-"""Of the tables, in SQLite's ``user_version``; a server reads no other."""
+VERSION: Final = 2
+"""Of the tables, in SQLite's ``user_version``."""
 
 TABLES: Final = (
     """\
@@ -113,8 +118,20 @@ CREATE TABLE recent (
   crc INTEGER NOT NULL,
   PRIMARY KEY (topic, id)
 )""",
+    """\
+CREATE TABLE facts (
+  name TEXT NOT NULL PRIMARY KEY,
+  crc INTEGER NOT NULL,
+  value BLOB NOT NULL
+)""",
 )
 """The statements that make the tables."""
+
+UPGRADE: Final = TABLES[-1:]
+"""The statements that make tables of version 1 those of this one."""
+
+VERSIONS: Final = {1: TABLES[:-1], VERSION: TABLES}
+"""The tables of all versions that are read."""
 
 
 def _remove(table: str, owner: str, key: str) -> Statement:
@@ -171,12 +188,19 @@ PUT_RECENT: Final = (
     " ON CONFLICT (topic, id) DO UPDATE SET message = excluded.message, time_ms = excluded.time_ms, crc = excluded.crc",
 )
 
+REMOVE_FACTS: Final = ("DELETE FROM facts WHERE name IN (VALUES", ")")
+PUT_FACTS: Final = (
+    "INSERT INTO facts (name, crc, value) VALUES",
+    " ON CONFLICT (name) DO UPDATE SET crc = excluded.crc, value = excluded.value",
+)
+
 
 # --- checksums: of a row's numbers, 8 bytes each, and then of its text or blobs, whose lengths are among the numbers
 
 _NULL: Final = -(1 << 63)
 _NUMBER: Final = struct.Struct(">q").pack
 _REAL: Final = struct.Struct(">d").pack
+_TWO: Final = struct.Struct(">2q").pack
 _THREE: Final = struct.Struct(">3q").pack
 _FOUR: Final = struct.Struct(">4q").pack
 _SEVEN: Final = struct.Struct(">7q").pack
@@ -226,3 +250,9 @@ def checksum_of_delayed(
 def checksum_of_recent(topic: int, id: bytes, message: int | None, time_ms: int) -> int:
     """Of a row of recent."""
     return crc32c(_FOUR(topic, len(id), _NULL if message is None else message, time_ms) + id)
+
+
+def checksum_of_fact(name: str, value: bytes) -> int:
+    """Of a row of facts."""
+    text = name.encode()
+    return crc32c(value, crc32c(_TWO(len(text), len(value)) + text))

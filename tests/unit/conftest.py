@@ -25,7 +25,9 @@ from gstream.storage.budget import Budget
 from gstream.storage.chain import Chain, Cursor, Piece
 from gstream.storage.changes import Changes, Saved
 from gstream.storage.disk import SavedTopic
+from gstream.storage.facts import Facts
 from gstream.storage.memory import Memory
+from gstream.storage.terms import Terms
 from gstream.topic import TopicSettings
 
 LETTERS = {
@@ -261,7 +263,7 @@ class FakeState:
 
     def _apply(self, changes):
         saved = self.saved
-        for name in ("topics", "lows", "chunks", "kept", "delayed", "recent"):
+        for name in ("topics", "lows", "chunks", "kept", "delayed", "recent", "facts"):
             table = getattr(saved, name)
             for key in list(table):
                 if key[:2] in changes.removed_groups and name in {"lows", "chunks", "kept"}:
@@ -382,10 +384,7 @@ class FakeLog(Chain):
 
 
 class FakeDisk(Budget):
-    """An engine that remembers what groups and topics have done, and has no files.
-
-    limits: what a topic may keep.
-    """
+    """An engine that remembers what groups and topics have done, and has no files."""
 
     name = "disk"
     keeps = True
@@ -396,8 +395,9 @@ class FakeDisk(Budget):
         self.state = FakeState(saved)
         self.found = copy.deepcopy(self.state.saved)
         self.logs = {}
-        self.own = {}
-        self.limits = {}
+        self.facts = Facts(self.state, self.found.facts)
+        rows = self.found.topics.items()
+        self.terms = Terms(self.facts, own={name: (row.retain_bytes, row.retain_seconds) for name, row in rows})
         self.taken = {}
 
     def restart(self, ends=None):
@@ -442,8 +442,11 @@ class FakeDisk(Budget):
             progress.lose(log.oldest_offset)
         return progress
 
-    def own_limits(self, topic):
-        return self.limits.get(topic, (None, None))
+    def set_limits(self, topic, limit_bytes, limit_seconds):
+        self.terms.set_limits(topic, limit_bytes, limit_seconds)
+
+    def set_options(self, topic, options, _logs):
+        self.terms.set_options(topic, options)
 
     def take_saved(self, topic):
         saved = self.found

@@ -202,3 +202,22 @@ def test_a_group_whose_log_lost_messages_by_a_limit_goes_on(kept):
     kept.group.waiting[mailbox] = 1000
     kept.group.wake()
     assert mailbox.get_nowait().bodies() == [b"7", b"8", b"9"]
+
+
+def test_a_log_that_is_added_is_remembered_too(make_kept):
+    kept = make_kept()
+    kept.publish(b"a", b"b")
+    kept.group.done(kept.group.take(1, 0))
+    kept.partitions = 2
+    log = kept.memory.open_log("default", 1)
+    log.on_stored = lambda _count: kept.group.wake()
+    kept.logs.append(log)
+    assert kept.group.add_log(log).offset == 0
+    assert (kept.group.partition_count, kept.group.several, kept.group.seeks) == (2, True, [0, 0])
+    kept.publish(b"c", b"d", partition=1)
+    assert kept.group.backlog == 3
+    while (batch := kept.group.take(1, 0)).partition == 0:
+        pass
+    kept.group.done(batch)
+    kept.restart()
+    assert sorted(body for body, _ in kept.take_all()) == [b"b", b"d"]

@@ -135,9 +135,7 @@ def test_what_is_unfinished_is_what_the_slowest_group_of_each_topic_has_not_done
 
 
 class Limited(Memory):
-    """An engine whose topics may have limits; limits: what it was told, the last at the end."""
-
-    keeps = True
+    """limits: what it was told, the last at the end."""
 
     def __init__(self, max_bytes):
         super().__init__(max_bytes)
@@ -167,15 +165,6 @@ def test_the_number_of_partitions_never_changes(broker):
     broker.topic("plain")
     with pytest.raises(ArgumentError, match=r"^the topic has 1 partition; their number cannot be changed$"):
         broker.set_up("plain", 3)
-
-
-def test_limits_need_an_engine_that_has_some(broker):
-    broker.topic("there")
-    for limits in ((0, None), (None, 0.0), ("default", None), (None, "default"), (1, 1.0)):
-        for name in ("there", "new"):
-            with pytest.raises(ArgumentError, match=r"need a server that keeps messages on disk \(--data-dir\)$"):
-                broker.set_up(name, None, *limits)
-    assert list(broker.topics) == ["there"]
 
 
 def test_limits_are_kept_shown_and_told_to_the_engine():
@@ -346,3 +335,35 @@ def test_what_else_bounds_the_number_of_topics_is_said():
         broker.topic("b")
     with pytest.raises(FullError, match=r"^it counts as 2 topics, and there are 1; 1 are as many as something allows$"):
         broker.set_up("b", 2)
+
+
+def test_a_group_that_belongs_to_others_is_not_made(broker):
+    asked = []
+
+    def guard(name):
+        asked.append(name)
+        if name.startswith("kafka"):
+            raise BusyError("the group belongs to Kafka clients")
+
+    topic = broker.topic()
+    topic.group("kafka 1")
+    broker.group_guard = guard
+    topic.group("line")
+    topic.group("line")
+    with pytest.raises(BusyError, match=r"^the group belongs to Kafka clients$"):
+        topic.group("kafka 2")
+    assert topic.group("kafka 1") is topic.groups["kafka 1"], "it was there before"
+    with pytest.raises(BusyError):
+        broker.topic("other").group("kafka 1")
+    assert asked == ["line", "kafka 2", "kafka 1"]
+    assert (list(topic.groups), broker.topic("other").groups) == (["kafka 1", "line"], {})
+
+
+def test_what_is_kept_of_a_removed_topic_goes(broker):
+    for name in ("topic/log/id", "floor/log/3", "topic/logs/id", "cluster"):
+        broker.engine.facts.put(name, b"1")
+    broker.topic("log").make_log()
+    assert broker.engine.facts.get("topic/log/options") is not None
+    broker.remove("log")
+    assert list(broker.engine.facts.under("")) == ["cluster", "topic/logs/id"]
+    assert not broker.topic("log").options.is_log

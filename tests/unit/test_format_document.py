@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from gstream.batch import Message
 from gstream.storage.directory import VERSION
 from gstream.storage.frame import Frame, decode_frame, encode_frame
 from gstream.storage.index import INTERVAL_BYTES, Index
+from gstream.topic_options import TopicOptions
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -72,3 +74,8 @@ def test_the_numbers_in_the_text() -> None:
     assert f"It describes version {VERSION}." in DOCUMENT
     assert f'"gstream {VERSION}" and LF' in DOCUMENT
     assert f"{INTERVAL_BYTES // 1024} KiB or more behind" in DOCUMENT
+
+
+def test_the_options_of_a_topic() -> None:
+    (text,) = re.findall(r"`topic/<name>/options` is (.*?)\n\n", DOCUMENT, re.DOTALL)
+    assert [each.name for each in fields(TopicOptions)] == re.findall(r"`(\w+)`", text)

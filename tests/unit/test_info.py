@@ -36,6 +36,7 @@ def test_the_server(make_server):
         "memory.used": 5,
         "memory.held": 4,
         "memory.retained": 7,
+        "memory.lost": 0,
     }
 
 

@@ -118,3 +118,12 @@ def test_who_was_told_to_stop_and_was_handed_a_message_at_once_is_still_told_to_
     seek(grounds.group, "end", 0, 0)
     assert mailbox.get_nowait() is None
     assert mailbox.empty()
+
+
+def test_a_partition_that_is_added_while_the_others_are_looked_at_is_at_its_beginning(grounds):
+    def find_time(_time_ms):
+        grounds.group.add_log(grounds.memory.open_log(partition=1))
+        return 3
+
+    grounds.log.find_time = find_time
+    assert seek(grounds.group, "time", 5.0, grounds.time.now) == [3, id_of(1, 0)]

@@ -21,9 +21,10 @@ MADE = (
     + NO_NAME
     + b"topic.default 0\ntopic.log 0\n.\n"
 )
-NO_LIMITS = (
-    b"- args retain-bytes and retain-seconds need a server that keeps messages on disk (--data-dir)\n"
-) * 2 + b"- name no such topic\n"
+LIMITS = (
+    b"+ log\n+ log\npartitions 1\nmessages 0\nbytes 0\npublished 0\ndelayed 0\nretain.bytes 1\nretain.seconds 2.5\n"
+    b"partition.0.oldest 0\npartition.0.end 0\n.\n"
+)
 REMOVED = b"ok\r\n+ default\r\n- name no such topic\nok\r\nb\n" + NO_NAME
 CONSUMERS = b"- busy the topic has consumers\n"
 CONVERSATIONS = {
@@ -77,7 +78,7 @@ CONVERSATIONS = {
     "forget in a topic that is none": (b"tno\nxa\n", b"+ no\n- name no such topic\n"),
     "make": (b"mlog partitions=2\nmlog\r\nmlog partitions=3\nm\nl\n", MADE),
     "make chooses nothing": (b"mlog partitions=2\nP1\na\ntlog\nP1\na\n", b"+ log\n+ 0\n+ log\n+ 0:0\n"),
-    "make, with limits": (b"mlog retain-bytes=1\nmdefault retain-seconds=default\nilog\n", NO_LIMITS),
+    "make, with limits": (b"mlog retain-bytes=1\nmlog retain-seconds=2.5\nilog\n", LIMITS),
     "remove": (b"pa\nydefault\r\nydefault\nc\npb\nc\ny\n", REMOVED),
     "remove, with consumers": (
         b"pa\nr\nydefault\na0\nydefault\n",

@@ -16,6 +16,7 @@ from gstream.errors import DiskError, LockedError, StorageError, VersionError
 from gstream.storage.disk import Disk
 from gstream.storage.disklog import REOPEN_SECONDS
 from gstream.topic import TopicSettings
+from gstream.topic_options import TopicOptions
 from tests.unit.disk_ground import NEVER, disk_grounds, until
 
 
@@ -167,6 +168,66 @@ def test_it_says_what_a_stored_message_is_worth(make, sync_seconds, promise, syn
     assert promise in disk.promise
     assert disk.path in disk.promise
     assert dict(disk.rows())["sync"] == sync
+
+
+# --- facts and options
+
+
+def test_facts_are_there_after_a_restart_and_go_with_their_topic(ground):
+    ground.publish(b"a")
+    for name in ("cluster", "topic/default/id", "topic/default2/id", "floor/default/1"):
+        ground.disk.facts.put(name, name.encode())
+    ground.disk.facts.commit().wait()
+    ground.restart()
+    names = ["cluster", "floor/default/1", "topic/default/id", "topic/default2/id"]
+    assert ground.disk.facts.under("") == {name: name.encode() for name in names}
+    ground.topic.make_log()
+    ground.broker.remove("default").wait()
+    assert list(ground.disk.facts.under("")) == ["cluster", "topic/default2/id"]
+    ground.restart()
+    assert list(ground.disk.facts.under("")) == ["cluster", "topic/default2/id"]
+    assert not ground.topic.options.is_log
+
+
+def test_a_topic_s_own_segments(make):
+    ground = make(segment_bytes=1 << 20, sync_seconds=NEVER)
+    ground.topic.set_options(TopicOptions(segment_bytes=2000))
+    other = ground.broker.topic("other")
+    for _ in range(40):
+        ground.publish(bytes(200))
+        publish(other, bytes(200))
+    assert ground.segment_count() > 4
+    assert len(other.partitions[0].files.segments()) == 1
+    ground.save()
+    ground.restart()
+    before = ground.segment_count()
+    for _ in range(40):
+        ground.publish(bytes(200))
+    assert ground.segment_count() > before + 2
+    ground.topic.set_options(TopicOptions())
+    ground.publish(bytes(200))
+    before = ground.segment_count()
+    for _ in range(40):
+        ground.publish(bytes(200))
+    assert ground.segment_count() == before
+
+
+def test_partitions_that_were_added_are_kept(make):
+    ground = make(sync_seconds=NEVER)
+    ground.publish(b"a")
+    ground.topic.group()
+    ground.topic.add_partitions(2)
+    for number in range(3):
+        publish(ground.topic, b"%d" % number)
+    ground.topic.keep().wait()
+    ground.restart()
+    assert len(ground.topic.partitions) == 3
+    assert sorted(body for body in ground.take_all()) == [b"0", b"1", b"2", b"a"]
+    ground.save()
+    ground.restart()
+    assert ground.take_all() == []
+    ground.broker.remove("default").wait()
+    assert not os.path.exists(f"{ground.path}/topics/default")
 
 
 # --- what logs share

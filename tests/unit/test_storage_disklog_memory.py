@@ -6,7 +6,9 @@ import pytest
 
 from gstream.batch import Batch, pack
 from gstream.storage.budget import Budget
+from gstream.storage.converted import Converted
 from gstream.storage.disklog import DiskLog
+from gstream.storage.facts import Facts
 
 
 class Cache(Budget):
@@ -18,6 +20,8 @@ class Cache(Budget):
         self.told = 0
         self.commits = 0
         self.state = self
+        self.facts = Facts()
+        self.converted = Converted()
 
     def commit(self):
         self.commits += 1

@@ -105,12 +105,6 @@ def test_kafkas_records_stay_what_they_are():
         frame.batch()
 
 
-def test_records_move_to_another_place_with_the_same_checksum():
-    moved = decode_frame(b"".join(decode_frame(records(offset=11)).moved(1 << 40)))
-    assert (moved.offset, moved.next_offset, moved.header.leader_epoch) == (1 << 40, (1 << 40) + 3, 0)
-    assert moved.stored[16:] == records()[16:]
-
-
 def test_records_may_have_gaps():
     frame = decode_frame(records(count=2, delta=9))
     assert (frame.next_offset, frame.header.records) == (10, 2)

@@ -35,6 +35,7 @@ EVERYTHING = Changes(
     kept={("news", "default", 0, 3): KEPT},
     delayed={("jobs", 1): DELAYED},
     recent={("jobs", b"\xff\0"): (32767 << 48 | 5, 1764020000001), ("jobs", b"once"): (None, 1764020000000)},
+    facts={"cluster": b"\xff\0", "topic/new s/ä": b""},
 )
 
 
@@ -69,6 +70,9 @@ class World:
                 rows[key] = value
                 if name in {"lows", "chunks", "kept"}:
                     self._make(key[:2])
+        saved.facts.update({name: value for name, value in changes.facts.items() if value is not None})
+        for name in [name for name, value in changes.facts.items() if value is None]:
+            saved.facts.pop(name, None)
 
     def _make(self, group):
         if group not in self.saved.groups:
@@ -115,6 +119,7 @@ A_CHANGE = st.builds(
     recent=st.dictionaries(
         st.tuples(TOPIC, st.binary(max_size=1)), st.none() | st.tuples(st.none() | OFFSET, TIME_MS), max_size=3
     ),
+    facts=st.dictionaries(st.sampled_from(["", "a", "ä\0", "a/b"]), st.none() | st.binary(max_size=5), max_size=3),
 )
 
 
@@ -239,6 +244,7 @@ def test_more_rows_than_a_statement_takes(open_meta):
         chunks={("a", "g", 0, number): STATES for number in range(3000)},
         kept={("a", "g", 0, number): KeptMessage(1, 2, 3, 112, bytes(100_000)) for number in range(25)},
         recent={("a", b"%d" % number): (number, number) for number in range(10_000)},
+        facts={f"a/{number}": b"%d" % number for number in range(10_000)},
     )
     meta = open_meta()
     meta.write(many)
@@ -248,6 +254,7 @@ def test_more_rows_than_a_statement_takes(open_meta):
         chunks={("a", "g", 0, number): None for number in range(1, 3000)},
         kept={("a", "g", 0, 24): KeptMessage(1, 2, 3, 112, bytes(3_000_000))},
         recent={("a", b"%d" % number): None for number in range(1, 10_000)},
+        facts={f"a/{number}": None for number in range(1, 10_000)},
     )
     meta.write(less)
     assert in_order(meta.load()) == expected(many, less)
@@ -380,6 +387,7 @@ def test_what_newer_changes_remove_is_not_stored_of_older_ones():
         removed_groups=[("jobs", "idle")],
         delayed=EVERYTHING.delayed,
         recent=EVERYTHING.recent,
+        facts=EVERYTHING.facts,
     )
 
 
@@ -563,7 +571,8 @@ def test_a_file_whose_making_was_cut_short_is_a_new_one(open_meta, path):
     [
         (["CREATE TABLE a (b)"], "not a file of gstream's"),
         (["CREATE TABLE a (b)", "PRAGMA application_id = 7"], "not a file of gstream's"),
-        ([f"PRAGMA application_id = {tables.APPLICATION_ID}", "PRAGMA user_version = 2"], "has version 2, .* reads 1"),
+        ([f"PRAGMA application_id = {tables.APPLICATION_ID}", "PRAGMA user_version = 3"], "has version 3, .* 1 and 2"),
+        ([f"PRAGMA application_id = {tables.APPLICATION_ID}"], "has version 0, .* 1 and 2"),
     ],
 )
 def test_another_program_and_another_version_are_refused_and_left_alone(path, statements, text):
@@ -576,6 +585,144 @@ def test_another_program_and_another_version_are_refused_and_left_alone(path, st
         Meta(path, sync=True)
     assert str(caught.value).startswith(path)
     assert Path(path).read_bytes() == before
+
+
+# --- version 1
+
+
+@pytest.fixture
+def old(path):
+    """The dicts of what is in a file of version 1."""
+    everything = copy.deepcopy(EVERYTHING)
+    everything.facts.clear()
+    meta = Meta(path, sync=False)
+    meta.write(everything)
+    meta.close()
+    make_old(path)
+    return expected(everything)
+
+
+def make_old(path):
+    """What the document says that makes a file one of version 1 again."""
+    (way_back,) = re.findall(r"`(DROP TABLE [^`]*)`", DOCUMENT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(way_back)
+
+
+def versions_of(path):
+    with closing(sqlite3.connect(path)) as other:
+        (version,) = other.execute("PRAGMA user_version").fetchone()
+        rows = other.execute("SELECT sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchall()
+        return version, tuple(sql for (sql,) in rows)
+
+
+OLD_TABLES = """
+CREATE TABLE topics (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  partitions INTEGER NOT NULL,
+  retain_bytes INTEGER,
+  retain_seconds REAL,
+  crc INTEGER NOT NULL
+);
+CREATE TABLE groups (
+  id INTEGER PRIMARY KEY,
+  topic INTEGER NOT NULL REFERENCES topics ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  crc INTEGER NOT NULL,
+  UNIQUE (topic, name)
+);
+CREATE TABLE shares (
+  id INTEGER PRIMARY KEY,
+  of_group INTEGER NOT NULL REFERENCES groups ON DELETE CASCADE,
+  partition INTEGER NOT NULL,
+  low INTEGER,
+  crc INTEGER NOT NULL,
+  UNIQUE (of_group, partition)
+);
+CREATE TABLE chunks (
+  share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  states BLOB NOT NULL,
+  PRIMARY KEY (share, number)
+);
+CREATE TABLE kept (
+  share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE,
+  message INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  due_ms INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  PRIMARY KEY (share, message)
+);
+CREATE TABLE delayed (
+  topic INTEGER NOT NULL REFERENCES topics ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
+  due_ms INTEGER NOT NULL,
+  id BLOB,
+  kind INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  PRIMARY KEY (topic, number)
+);
+CREATE TABLE recent (
+  topic INTEGER NOT NULL REFERENCES topics ON DELETE CASCADE,
+  id BLOB NOT NULL,
+  message INTEGER,
+  time_ms INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (topic, id)
+);
+PRAGMA application_id = 1735619693;
+PRAGMA user_version = 1;
+INSERT INTO topics VALUES (1, 'a', 3, NULL, 0.5, 1436225152);
+"""
+"""What version 1 wrote, statement by statement."""
+
+
+def test_a_file_that_version_1_made(path, open_meta):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.executescript(OLD_TABLES)
+        assert tables.checksum_of_topic(1, "a", 3, None, 0.5) == 1436225152
+    assert versions_of(path)[0] == 1
+    assert open_meta().load() == Saved(topics={"a": TopicRow(3, None, 0.5)})
+    assert versions_of(path) == (2, tables.TABLES)
+
+
+def test_a_file_of_version_1_gets_what_is_new_and_keeps_what_it_has(path, old, open_meta):
+    assert versions_of(path) == (1, tables.TABLES[:-1])
+    meta = open_meta()
+    assert in_order(meta.load()) == old
+    assert versions_of(path) == (tables.VERSION, tables.TABLES)
+    meta.write(Changes(facts={"a": b"b"}))
+    meta.close()
+    assert open_meta().load().facts == {"a": b"b"}
+
+
+def test_a_file_of_version_1_that_is_damaged_stays_as_it_is(path, old):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM groups")
+    before = Path(path).read_bytes()
+    with pytest.raises(DamagedError):
+        Meta(path, sync=False)
+    assert Path(path).read_bytes() == before
+
+
+def test_what_cannot_get_all_that_is_new_stays_of_version_1(path, old, monkeypatch, open_meta):
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "UPGRADE", (*tables.UPGRADE, "CREATE TABLE topics (id)"))
+        with pytest.raises(DamagedError, match="topics already exists"):
+            Meta(path, sync=False)
+    assert versions_of(path) == (1, tables.TABLES[:-1]), "all of it, or nothing"
+    assert in_order(open_meta().load()) == old
+
+
+# --- what stands in its place
 
 
 def test_a_directory_in_its_place(path):
@@ -694,3 +841,9 @@ def test_rows_to_be_removed_are_looked_up(open_meta):
         assert [re.sub(r".*\(", "(", step) for step in lookups][:1] == ["(rowid=?)"], plan
         assert all(re.match(r"SEARCH .*(=\? AND .*=\?\)|\(rowid=\?\))", step) for step in lookups), plan
         assert len(lookups) == 2
+
+
+def test_facts_to_be_removed_are_looked_up(open_meta):
+    before, behind = tables.REMOVE_FACTS
+    (step, *_) = open_meta()._connection.execute(f"EXPLAIN QUERY PLAN {before} ('a'), ('b'){behind}").fetchall()
+    assert re.match(r"SEARCH facts USING .*INDEX .*\(name=\?\)", step[3])

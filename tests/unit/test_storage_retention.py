@@ -10,6 +10,7 @@ import pytest
 from gstream.batch import pack
 from gstream.storage.chain import LARGE_BATCH_BYTES
 from gstream.storage.memory import Memory
+from gstream.topic_options import TopicOptions
 
 PLENTY = 1 << 30
 
@@ -175,3 +176,114 @@ def test_times_never_go_back(time):
     publish(log, b"c")
     (batch,) = log.peek(0, 9, 100)
     assert [message.time_ms for message in batch.messages()] == [1_000_000_500, 1_000_000_500, 1_000_001_500]
+
+
+# --- limits, and topics that are logs
+
+
+def test_of_a_topic_that_is_a_log_everything_stays_as_long_as_there_is_room():
+    memory = Memory(100_000, retain_bytes=0)
+    log = memory.open_log("log")
+    other = memory.open_log("other")
+    memory.set_options("log", TopicOptions(is_log=True), [log])
+    later = memory.open_log("log", 1)
+    cursors = {each: each.open_cursor() for each in (log, other, later)}
+    for number in range(9):
+        for each in (log, other, later):
+            if each is not later or number < 2:
+                assert publish(each, bytes(20_000)) == 1
+                assert len(read_all(cursors[each])) == 1
+        assert memory.stored_bytes <= 100_000
+    assert memory.used_bytes == 0
+    assert other.kept_bytes == 0
+    assert log.kept_bytes + later.kept_bytes > 60_000
+    assert log.oldest_offset > 0, "the room was needed"
+    cursors[log].seek(0)
+    assert memory.used_bytes == log.kept_bytes
+
+
+@pytest.mark.parametrize("with_group", [True, False])
+def test_what_is_beyond_a_limit_goes_taken_or_not(with_group, caplog, time):
+    memory = Memory(PLENTY, PLENTY, time.clock, time.agenda)
+    log = memory.open_log("log")
+    cursor = log.open_cursor() if with_group else None
+    memory.set_limits("log", 100_000, None)
+    for number in range(50):
+        publish(log, b"%d:" % number + bytes(20_000))
+        assert log.kept_bytes <= 100_000 + 20_100
+        assert memory.stored_bytes == memory.used_bytes == log.kept_bytes
+    assert log.oldest_offset == 45
+    time.sleep(1)
+    if cursor is None:
+        assert (memory.lost_count, caplog.records) == (0, [])
+        cursor = log.open_cursor()
+    else:
+        (told,) = caplog.records
+        assert (told.topic, told.partition, told.messages, told.before) == ("log", 0, memory.lost_count, 45)
+        assert memory.lost_count == 45
+    assert [body.split(b":")[0] for body in read_all(cursor)] == [b"%d" % number for number in range(45, 50)]
+    assert memory.used_bytes == 0
+    assert dict(memory.rows())["memory.lost"] == memory.lost_count
+
+
+def test_what_is_leased_or_was_taken_is_not_lost():
+    memory = Memory(PLENTY, retain_bytes=PLENTY)
+    log = memory.open_log("log")
+    fast, slow = log.open_cursor(), log.open_cursor()
+    for _ in range(10):
+        publish(log, bytes(20_000))
+    read_all(fast)
+    slow.read(7, PLENTY)
+    memory.set_limits("log", 40_000, None)
+    assert (log.oldest_offset, fast.offset, slow.offset) == (8, 10, 8)
+    assert memory.lost_count == 7
+    assert memory.used_bytes == memory.stored_bytes == log.kept_bytes == 40_004
+    read_all(slow)
+    assert memory.used_bytes == 0
+
+
+def test_what_is_older_than_a_limit_goes(time):
+    memory = Memory(PLENTY, PLENTY, time.clock, time.agenda)
+    log, other = memory.open_log("log"), memory.open_log("other")
+    cursor = log.open_cursor()
+    memory.set_limits("log", None, 8.0)
+    for number in range(100):
+        publish(log, b"%d" % number)
+        publish(other, b"x")
+        time.sleep(1)
+        assert number - 10 <= log.oldest_offset <= max(0, number - 7)
+        assert memory.used_bytes == log.kept_bytes + other.kept_bytes
+    assert cursor.offset == log.oldest_offset == memory.lost_count
+    assert read_all(cursor)[-1] == b"99"
+    for _ in range(11):
+        time.sleep(1)
+    assert (log.kept_bytes, log.oldest_offset, log.end_offset) == (0, 100, 100)
+    assert other.oldest_offset == 0
+    publish(log, b"new")
+    assert read_all(cursor) == [b"new"]
+    assert memory.stored_bytes == 3 * 100 + 5
+
+
+def test_the_servers_limits_are_those_of_topics_that_have_none(time):
+    memory = Memory(PLENTY, PLENTY, time.clock, time.agenda, (40_000, 8.0))
+    plain, own = memory.open_log("plain"), memory.open_log("own")
+    memory.set_limits("own", 0, 0.0)
+    for _ in range(10):
+        publish(plain, bytes(20_000))
+        publish(own, bytes(20_000))
+    assert (plain.oldest_offset, own.oldest_offset) == (8, 0)
+    for _ in range(12):
+        time.sleep(1)
+    assert (plain.oldest_offset, own.oldest_offset) == (10, 0)
+    memory.set_limits("own", None, None)
+    assert own.oldest_offset == 8
+
+
+def test_nobody_looks_after_a_topic_that_was_removed(time):
+    memory = Memory(PLENTY, PLENTY, time.clock, time.agenda, (0, 8.0))
+    log = memory.open_log("log")
+    publish(log, b"a")
+    memory.facts.put("topic/log/id", b"1")
+    memory.remove_topic("log", [log])
+    assert time.agenda.run_next() is None
+    assert (memory.used_bytes, memory.stored_bytes, len(memory.facts)) == (0, 0, 0)

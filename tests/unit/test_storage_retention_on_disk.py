@@ -190,6 +190,29 @@ def test_what_waits_for_later_is_kept_without_its_segment(make):
     assert len(ground.take_all()) == 49
 
 
+# --- topics that are logs
+
+
+def test_of_a_topic_that_is_a_log_nothing_goes_but_by_a_limit(make):
+    ground = make()
+    fill(ground, 30)
+    ground.take_all()
+    ground.topic.make_log()
+    fill(ground, 70, first=30)
+    ground.take_all()
+    look(ground)
+    assert ground.log.oldest_offset == 0
+    ground.restart()
+    look(ground)
+    assert (ground.log.oldest_offset, ground.take_all()) == (0, [])
+    ground.topic.change(retain_seconds=50.0)
+    ground.now += 60
+    fill(ground, 1)
+    look(ground)
+    assert ground.log.oldest_offset == 100
+    assert ground.disk.lost_count == 0
+
+
 # --- limits
 
 

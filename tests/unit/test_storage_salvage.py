@@ -49,6 +49,7 @@ STORED = Changes(
         ("news", b"an id of news"): (1 << 48 | 3, 2),
         **{("news", b"id-%d" % number): (number, number) for number in range(25)},
     },
+    facts={"cluster": b"\0\1 a value", **{f"topic/{number}/id": b"%d" % number for number in range(9)}},
 )
 MORE = Changes(chunks={(*NEWS, number): bytes([number]) * 9 for number in range(2, 20)})
 
@@ -106,6 +107,7 @@ def done(saved, share):
 
 def check_that_nothing_is_more_done(saved, loaded, findings):
     assert loaded.topics == saved.topics
+    assert loaded.facts == saved.facts
     assert sorted(loaded.groups) == sorted(saved.groups)
     for share in {*saved.lows, *loaded.lows}:
         assert done(loaded, share) <= done(saved, share)
@@ -284,6 +286,11 @@ def test_what_cannot_be_corrected_for_want_of_room_is_not_loaded(path, saved):
         ("UPDATE topics SET name = CAST(x'ff' AS TEXT) WHERE name = 'news'", "a topic is not what was"),
         ("UPDATE groups SET name = 'idlf' WHERE name = 'idle'", "a group is not what was"),
         ("DELETE FROM groups WHERE name = 'w'", "what is not in it"),
+        ("UPDATE facts SET value = x'00' WHERE name = 'topic/3/id'", "a fact is not what was written: 'topic/3/id'"),
+        ("UPDATE facts SET name = 'topic/3/ie' WHERE name = 'topic/3/id'", "a fact is not what was"),
+        ("UPDATE facts SET name = CAST(x'ff' AS TEXT) WHERE name = 'cluster'", "a fact is not what was"),
+        ("UPDATE facts SET crc = crc + 1 WHERE name = 'cluster'", "a fact is not what was written: 'cluster'"),
+        ("UPDATE facts SET value = 5 WHERE name = 'cluster'", "a fact is not what was written: 'cluster'"),
     ],
 )
 def test_names_and_settings_that_are_damaged_are_refused(path, saved, statement, text):
@@ -334,6 +341,8 @@ def test_the_checksums_of_the_document():
     assert tables.checksum_of_recent(1, b"abc", None, 2) == tables.crc32c(expected)
     expected = bytes.fromhex(f"{number}0000000000000003{number}80000000000000003fe0000000000000") + b"abc"
     assert tables.checksum_of_topic(1, "abc", 1, None, 0.5) == tables.crc32c(expected)
+    expected = bytes.fromhex("00000000000000030000000000000002") + b"abc\0\1"
+    assert tables.checksum_of_fact("abc", b"\0\1") == tables.crc32c(expected)
 
 
 # --- for those who do not own it
@@ -343,6 +352,32 @@ def test_a_file_that_is_not_there_or_has_nothing_yet(path):
     assert salvage.verify(path) == []
     Path(path).touch()
     assert salvage.verify(path) == []
+
+
+def test_a_file_of_version_1_is_verified_and_stays_one(path, saved):
+    change(path, "DELETE FROM facts")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.executescript("DROP TABLE facts; PRAGMA user_version = 1")
+    other.close()
+    before = Path(path).read_bytes()
+    assert salvage.verify(path) == []
+    assert Path(path).read_bytes() == before
+    loaded, findings = load(path)
+    assert (findings, loaded.facts, loaded.lows, loaded.recent) == ([], {}, saved.lows, saved.recent)
+
+
+def test_a_fact_that_is_missing_in_its_table_or_in_its_index_is_refused(path, saved):
+    sound = Path(path).read_bytes()
+    parts = sound.split(b"topic/7/id")
+    assert len(parts) == 3, "in the table and in its index"
+    for found in (
+        b"topic/7/ie".join([parts[0], b"topic/7/id".join(parts[1:])]),
+        b"topic/7/ie".join([b"topic/7/id".join(parts[:2]), parts[2]]),
+    ):
+        Path(path).write_bytes(found)
+        assert [finding.kind for finding in salvage.verify(path)] == [Kind.DAMAGED]
+        with pytest.raises(DamagedError):
+            load(path)
 
 
 def test_it_is_verified_beside_its_owner(path, saved, tmp_path):

@@ -275,9 +275,9 @@ def test_a_sealed_segment_is_read_by_its_index(sealed, findings):
     assert read_all(sealed, findings.append) == list(range(100, 120))
     assert not sealed.index.is_built
     assert offsets(sealed.read(117, 1, findings.append)) == [117]
-    assert sealed.find_time(1110, findings.append) == 110
-    assert sealed.find_time(1119, findings.append) == 119
-    assert sealed.find_time(1120, findings.append) is None
+    assert offsets(sealed.frames_since(1110, findings.append))[0] == 110
+    assert offsets(sealed.frames_since(1119, findings.append))[0] == 119
+    assert offsets(sealed.frames_since(1120, findings.append)) == []
     assert findings == []
 
 
@@ -356,10 +356,10 @@ def test_an_entry_whose_frame_is_damaged(sealed, findings):
 
 def test_a_time_is_found_behind_damage(sealed, findings):
     damage(sealed.path, 12 * SIZE + 64)
-    assert sealed.find_time(1112, findings.append) == 113
+    assert offsets(sealed.frames_since(1112, findings.append))[0] == 113
     assert [(found.kind, found.offset, found.next_offset) for found in findings] == [(Kind.DAMAGED, 112, 113)]
     damage(sealed.path, 19 * SIZE + 64)
-    assert sealed.find_time(1119, findings.append) is None
+    assert offsets(sealed.frames_since(1119, findings.append)) == []
     assert (findings[-1].offset, findings[-1].next_offset) == (119, 120)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -13,6 +14,7 @@ from gstream.errors import BusyError, DiskError, DiskFullError, FullError, Unkno
 from gstream.mailbox import Mailbox
 from gstream.recent import ID_BYTES, RECENT_SECONDS
 from gstream.topic import TopicSettings
+from gstream.topic_options import TopicOptions
 
 
 @pytest.fixture
@@ -622,13 +624,14 @@ def test_many_dead_letters_are_stored_when_all_of_them_are(make_server):
 
 def test_partitions_and_limits_are_there_after_a_restart(make_server):
     server = make_server(kept=True, partitions=3)
-    server.memory.limits["default"] = (1000, 60.0)
+    server.topic.change(1000, 60.0)
     server.topic.group()
     server.memory.state.save()
     assert server.memory.state.saved.topics["default"].partitions == 3
     server.limits = (TopicSettings(partitions=1), 100, 100)
     server.restart()
     assert len(server.broker.find("default").partitions) == 3
+    assert (server.topic.retain_bytes, server.topic.retain_seconds) == (1000, 60.0)
 
 
 def test_a_delayed_message_whose_time_was_over_keeps_its_order(kept):
@@ -639,3 +642,137 @@ def test_a_delayed_message_whose_time_was_over_keeps_its_order(kept):
     kept.restart()
     kept.time.run()
     assert kept.left() == [b"1", b"2", b"0"]
+
+
+# --- what Kafka's clients set
+
+
+def test_options_are_kept_and_go_with_the_topic(make_server):
+    server = make_server(kept=True)
+    assert server.topic.options == TopicOptions()
+    notes = server.memory.state.notes
+    server.topic.set_options(TopicOptions())
+    assert server.memory.state.notes == notes, "nothing has changed"
+    options = TopicOptions(max_message_bytes=5, segment_bytes=4096, append_time=True)
+    server.topic.set_options(options)
+    assert server.topic.keep() is server.memory.state.next
+    server.memory.state.save()
+    server.restart()
+    assert server.topic.options == options
+    server.topic.make_log()
+    assert server.topic.options == replace(options, is_log=True)
+    server.memory.state.save()
+    server.restart()
+    assert server.topic.options.is_log
+    notes = server.memory.state.notes
+    server.topic.make_log()
+    assert server.memory.state.notes == notes
+
+
+def test_a_topic_that_becomes_a_log_keeps_what_is_taken_from_then_on(make_server):
+    server = make_server(retain_bytes=0)
+    other = server.broker.topic("other")
+    for topic in (server.topic, other):
+        topic.publish_bodies([bytes(20_000)])
+        assert len(bodies_of(topic.group())) == 1
+        topic.publish_bodies([bytes(20_000)])
+        assert topic.message_count == 1
+    server.topic.make_log()
+    for topic in (server.topic, other):
+        assert len(bodies_of(topic.group())) == 1
+        topic.publish_bodies([bytes(20_000)])
+        assert len(bodies_of(topic.group())) == 1
+        topic.publish_bodies([b"a"])
+    assert (server.topic.message_count, other.message_count) == (3, 1)
+    assert [batch.count for batch in server.topic.peek("new", 10)] == [1, 1, 1]
+
+
+def test_limits_hold_in_memory_too(make_server):
+    server = make_server(retain_bytes=1 << 30)
+    group = server.topic.group()
+    server.topic.change(retain_bytes=100_000)
+    for number in range(20):
+        server.topic.publish_bodies([b"%d:" % number + bytes(20_000)])
+    assert server.topic.kept_bytes < 125_000
+    assert bodies_of(group)[0].startswith(b"15:")
+
+
+# --- more partitions
+
+
+@pytest.fixture(params=["memory", "kept"])
+def growing(request, make_server):
+    return make_server(kept=request.param == "kept")
+
+
+def test_partitions_are_added_and_every_group_has_its_share(growing):
+    topic = growing.topic
+    ahead, behind = topic.group("ahead"), topic.group("behind")
+    topic.publish(pack(b"a", b"b"), 2)
+    assert bodies_of(ahead) == [b"a", b"b"]
+    behind.take(1, 0)
+    mailbox = Mailbox()
+    ahead.waiting[mailbox] = 10
+    topic.add_partitions(2)
+    assert (len(topic.partitions), topic.several, topic.settings.partitions) == (3, True, 3)
+    assert [log.partition for log in topic.partitions] == [0, 1, 2]
+    assert (ahead.partition_count, behind.partition_count, growing.broker.partition_count) == (3, 3, 3)
+    ids = [topic.publish_bodies([b"%d" % number])[1] for number in range(3)]
+    assert sorted(ids) == [id_of(0, 2), id_of(1, 0), id_of(2, 0)]
+    (batch,) = [mailbox.get_nowait()]
+    assert batch.bodies() == [b"0"]
+    assert sorted(bodies_of(ahead)) == [b"1", b"2"]
+    assert sorted(bodies_of(behind)) == [b"0", b"1", b"2", b"b"]
+    assert sorted(bodies_of(topic.group("new"))) == [b"0", b"1", b"2", b"a", b"b"]
+    assert (topic.published_count, topic.message_count) == (5, 5)
+    assert [place >> PARTITION_SHIFT for place in ahead.seek(lambda log: log.oldest_offset)] == [0, 1, 2]
+
+
+def test_leases_go_on_when_partitions_are_added(growing):
+    topic = growing.topic
+    group = topic.group()
+    topic.publish(pack(b"a", b"b"), 2)
+    consumer = lease(growing, group, 2)
+    topic.add_partitions(1)
+    for number in range(2):
+        topic.publish_bodies([b"%d" % number])
+    other = lease(growing, group, 1)
+    group.lease(other, group.take(1, 0))
+    (id,) = [id for id in (id_of(1, 0),) if other.find(id) is not None]
+    assert group.return_lease(other, id, 5.0)
+    assert group.acknowledge(consumer, [id_of(0, 0)]) == []
+    growing.time.sleep(60)
+    taken = [(batch.partition, batch.offset, batch.attempt) for batch in iter(lambda: group.take(1, 0), None)]
+    assert sorted(taken) == [(0, 1, 2), (0, 2, 2), (1, 0, 2)]
+
+
+def test_partitions_that_were_added_are_there_after_a_restart(make_server):
+    server = make_server(kept=True)
+    server.topic.group()
+    server.topic.add_partitions(2)
+    for number in range(6):
+        server.topic.publish_bodies([b"%d" % number])
+    for _ in range(4):
+        server.topic.group().done(server.topic.group().take(1, 0))
+    server.memory.state.save()
+    assert server.memory.state.saved.topics["default"].partitions == 3
+    server.restart()
+    assert [len(server.topic.partitions), server.topic.several, server.broker.partition_count] == [3, True, 3]
+    assert sorted(bodies_of(server.topic.group())) == [b"4", b"5"]
+
+
+def test_too_many_partitions_are_not_added(make_server):
+    server = make_server(max_topics=3, max_groups=4)
+    topic = server.topic
+    topic.group("a")
+    topic.group("b")
+    with pytest.raises(FullError, match=r"^it counts as 3 topics, and there are 1; --max-topics is 3$"):
+        topic.add_partitions(3)
+    with pytest.raises(FullError, match=r"^it counts as 4 groups, and there are 2; --max-groups is 4$"):
+        topic.add_partitions(2)
+    assert (len(topic.partitions), topic.several, server.broker.partition_count) == (1, False, 1)
+    topic.add_partitions(1)
+    with pytest.raises(FullError, match=r"^it counts as 2 groups, and there are 4; --max-groups is 4$"):
+        topic.group("c")
+    server.broker.remove("default")
+    assert server.broker.partition_count == 0

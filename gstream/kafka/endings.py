@@ -1,0 +1,159 @@
+"""How transactions end: the decision is kept first, and then everybody who takes part is told.
+
+Each partition gets a marker that says how it ended, and groups take the offsets that wait, or forget them; then the
+transaction is complete. What is decided is done, however often that has to be tried: a restart goes on with it. A
+partition may then get a marker twice, which says nothing new.
+
+Knows no socket and no request. Nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol
+
+from gstream.broker import Broker
+from gstream.commit import Commit, after, together
+from gstream.errors import GstreamError
+from gstream.header import unpack_header
+from gstream.kafka.transaction import Partition, Transaction
+from gstream.kafka.transaction_store import TransactionStore
+from gstream.records import encode_marker
+from gstream.storage.producers import ProducerError
+
+__all__ = ["Endings", "PendingOffsets"]
+
+log = logging.getLogger(__name__)
+
+TOLD_AT_ONCE: Final = 100
+"""So many partitions get their markers before others have a turn."""
+
+AGAIN_SECONDS: Final = 1.0
+"""After so long is tried again what could not be written."""
+
+
+class PendingOffsets(Protocol):
+    """The groups, as far as their offsets wait for the end of a transaction."""
+
+    def end_pending(self, group: str, producer_id: int, commits: bool) -> Commit | None:
+        """Take the offsets that wait, if there are any, or forget them; when that is kept (None: it is)."""
+
+
+class Endings:
+    """Ends transactions.
+
+    broker: has the topics. groups: have the offsets. store: keeps what is decided.
+    clock: milliseconds since 1970.
+    """
+
+    def __init__(
+        self, broker: Broker, groups: PendingOffsets, store: TransactionStore, clock: Callable[[], int]
+    ) -> None:
+        self._broker = broker
+        self._agenda = broker.agenda
+        self._groups = groups
+        self._store = store
+        self._clock = clock
+        self._failing: set[str] = set()  # those of whose troubles the log knows
+
+    def end(self, transaction: Transaction, *, commits: bool) -> Commit:
+        """End it; when that is done, or at least sure. It fails when it is not even that."""
+        if transaction.timeout is not None:
+            transaction.timeout.cancel()
+            transaction.timeout = None
+        transaction.prepare(self._clock(), commits=commits)
+        ended = transaction.ended = Commit()
+        self._store.keep(transaction)
+        self._go_on_when_kept(transaction)
+        return ended
+
+    def go_on(self, transaction: Transaction) -> None:
+        """End one whose end was decided before a restart."""
+        transaction.ended = Commit()
+        self._agenda.at(self._agenda.clock(), partial(self._tell, transaction))
+
+    def _go_on_when_kept(self, transaction: Transaction) -> None:
+        after(transaction.commit, partial(self._decided, transaction, transaction.commit))
+
+    def _decided(self, transaction: Transaction, commit: Commit | None) -> None:
+        if commit is not None and commit.error is not None:
+            self._failed(transaction, commit.error, commit.error, self._keep_again)
+        else:
+            transaction.commit = None
+            self._tell(transaction)
+
+    def _keep_again(self, transaction: Transaction) -> None:
+        self._store.keep_noted(transaction)
+        self._go_on_when_kept(transaction)
+
+    # --- telling everybody
+
+    def _tell(self, transaction: Transaction) -> None:
+        """Tell some of those who take part how it ends, and then the others."""
+        commits: dict[Partition | str, Commit | None] = {}
+        for each in islice(transaction.participants(), TOLD_AT_ONCE):
+            try:
+                if isinstance(each, str):
+                    commits[each] = self._groups.end_pending(each, transaction.identity.id, transaction.commits)
+                else:
+                    commits[each] = self._write_marker(transaction, *each)
+            except GstreamError as error:
+                refused = commits[each] = Commit()
+                refused.error, refused.is_done = error, True
+        after(together(commits.values()), partial(self._told, transaction, commits))
+
+    def _write_marker(self, transaction: Transaction, name: str, partition: int) -> Commit | None:
+        topic = self._broker.topics.get(name)
+        if topic is None or partition >= len(topic.partitions):
+            return None  # it was removed meanwhile
+        marker = encode_marker(*transaction.identity, commits=transaction.commits, time_ms=self._clock())
+        header = unpack_header(marker)
+        assert header is not None
+        try:
+            return topic.append_records(partition, marker, header).commit
+        except ProducerError as error:  # its log knows more than is kept of the transaction, and nothing is open there
+            log.warning("transactional id %r: no marker in %s:%d: %s", transaction.id, name, partition, error)
+            return None
+
+    def _told(self, transaction: Transaction, commits: dict[Partition | str, Commit | None]) -> None:
+        error: Exception | None = None
+        for each, commit in commits.items():
+            failure = None if commit is None else commit.error
+            transaction.tell(each, again=failure is not None)
+            error = error or failure
+        if error is not None:
+            # Whoever waits need not do that any more: it is sure how it ends.
+            self._failed(transaction, error, None, self._tell)
+        elif transaction.partitions or transaction.groups:
+            self._agenda.at(self._agenda.clock(), partial(self._tell, transaction))
+        else:
+            self._complete(transaction)
+
+    def _failed(
+        self,
+        transaction: Transaction,
+        error: Exception,
+        answer: Exception | None,
+        again: Callable[[Transaction], None],
+    ) -> None:
+        """It could not be done yet. answer: for those who have waited for that until now."""
+        if transaction.id not in self._failing:
+            self._failing.add(transaction.id)
+            log.error("transactional id %r: its transaction cannot be ended yet: %s", transaction.id, error)
+        ended, transaction.ended = transaction.ended, Commit()
+        if ended is not None:
+            ended.finish(answer)
+        self._agenda.at(self._agenda.clock() + AGAIN_SECONDS, partial(again, transaction))
+
+    def _complete(self, transaction: Transaction) -> None:
+        if transaction.id in self._failing:
+            self._failing.remove(transaction.id)
+            log.warning("transactional id %r: its transaction is ended", transaction.id)
+        transaction.complete(self._clock())
+        self._store.note(transaction)  # nobody waits for that: if it is lost, everybody is told again
+        ended, transaction.ended = transaction.ended, None
+        if ended is not None:
+            ended.finish()

@@ -1,0 +1,151 @@
+"""Fetch (1), versions 4 to 12: records of partitions from given offsets on, whole batches as they are stored.
+
+Waits until there are ``min_bytes``, but not longer than ``max_wait_ms``, and not when a partition has an error to be
+told. Never makes a topic. At least one batch is given if there is one, however large it is; beyond that the limits of
+the request hold for the reply as a whole. Partitions are read in the order of the request, which clients rotate.
+
+Sessions (KIP-227) are not offered: each reply has session 0, and clients then send whole requests. KIP-98 (isolation
+levels), KIP-320 (epochs, of which there is one), KIP-392 (there is no other replica to read from). Topic ids (KIP-516),
+which are version 13, are not served.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.event import Event
+from kafka.protocol.consumer import FetchRequest, FetchResponse
+
+from gstream.kafka.api import Api, Context
+from gstream.kafka.codes import Code
+from gstream.kafka.fetch_codec import SESSIONS_FROM, Buffer, encode
+from gstream.kafka.reading import Reader
+
+if TYPE_CHECKING:
+    from gstream.kafka.node import Node
+    from gstream.topic import Topic
+
+__all__ = ["API", "MAX_REPLY_BYTES"]
+
+MAX_REPLY_BYTES = 8 << 20
+"""Of records in a reply, whatever the client would take: it asks again."""
+
+GONE_SECONDS = 1.0
+"""How often a fetch that waits looks whether its client is still there."""
+
+STRETCH_SECONDS = 0.001
+"""A fetch of many partitions lets others have their turns after this."""
+
+READ_COMMITTED = 1
+
+
+class Fetch:
+    """A fetch that reads until it has enough."""
+
+    def __init__(self, node: Node, request: Any) -> None:
+        self._node = node
+        self._max_bytes = max(0, min(request.max_bytes, MAX_REPLY_BYTES))
+        self._min_bytes = min(request.min_bytes, self._max_bytes)
+        self._size = 0
+        self._is_failed = False
+        self._readers: list[tuple[str, list[Reader]]] = []
+        self._of_topic: dict[Topic, list[Reader]] = {}
+        is_committed = request.isolation_level == READ_COMMITTED
+        for asked in request.topics:
+            topic = node.broker.topics.get(asked.topic)
+            readers = [
+                Reader(
+                    topic,
+                    each.partition,
+                    each.fetch_offset,
+                    each.partition_max_bytes,
+                    each.current_leader_epoch,
+                    is_committed=is_committed,
+                )
+                for each in asked.partitions
+            ]
+            if topic is not None:
+                topic.make_log()
+                self._of_topic.setdefault(topic, []).extend(readers)
+            self._readers.append((asked.topic, readers))
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there is no reason to wait."""
+        return self._size >= self._min_bytes or self._is_failed
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked for."""
+        return not any(readers for _, readers in self._readers)
+
+    def read(self) -> None:
+        """Read what there is, as far as there is room. Blocks this greenlet."""
+        began = time.perf_counter()
+        for _, readers in self._readers:
+            for reader in readers:
+                self._size += reader.read(self._max_bytes - self._size, is_first=not self._size)
+                self._is_failed = self._is_failed or reader.is_failed
+                if time.perf_counter() - began > STRETCH_SECONDS:
+                    gevent.sleep(0)
+                    began = time.perf_counter()
+
+    def wait(self, seconds: float, context: Context) -> bool:
+        """Read on as more comes, until it is enough or time is over; whether the client is still there for it."""
+        arrived = Event()
+        arrived.set()  # for what has come since it was read
+        stopping, clock = self._node.stopping, self._node.agenda.clock
+        until = clock() + seconds
+        watchers = {topic: partial(_wake, arrived, readers) for topic, readers in self._of_topic.items()}
+        for topic, watcher in watchers.items():
+            topic.watchers[watcher] = None
+
+        def stop(_: object) -> None:
+            arrived.set()
+
+        stopping.rawlink(stop)
+        try:
+            while not stopping.is_set() and (left := until - clock()) > 0:
+                if arrived.wait(min(left, GONE_SECONDS)):
+                    arrived.clear()
+                    self.read()
+                    if self.is_enough:
+                        break
+                elif context.is_gone():
+                    return False
+        finally:
+            stopping.unlink(stop)
+            for topic, watcher in watchers.items():
+                topic.watchers.pop(watcher, None)
+        return True
+
+    def encode(self, version: int) -> list[Buffer]:
+        """The reply."""
+        return encode([(name, [each.finish() for each in readers]) for name, readers in self._readers], version)
+
+
+def _wake(arrived: Event, readers: list[Reader]) -> None:
+    """Something has happened to a topic: wake who waits for these partitions of it, if it was to one of them."""
+    for reader in readers:
+        if reader.is_due:
+            arrived.set()
+            return
+
+
+def handle(node: Node, request: Any, context: Context) -> list[Buffer] | None:
+    """Give what there is, or wait for it. None: nobody waits for it any more."""
+    if context.version >= SESSIONS_FROM and request.session_id != 0:
+        return encode([], context.version, Code.FETCH_SESSION_ID_NOT_FOUND)
+    fetch = Fetch(node, request)
+    fetch.read()
+    if not (
+        fetch.is_enough or fetch.is_empty or request.max_wait_ms <= 0 or fetch.wait(request.max_wait_ms / 1000, context)
+    ):
+        return None
+    return fetch.encode(context.version)
+
+
+API = Api(key=1, name="Fetch", versions=range(4, 13), handle=handle, request=FetchRequest, response=FetchResponse)

@@ -1,0 +1,92 @@
+"""The node: the one broker of the cluster that Kafka's clients see, as the handlers of their requests see it.
+
+Knows no socket and no bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from typing import TYPE_CHECKING
+
+from gevent.event import Event
+
+from gstream.broker import Broker
+from gstream.config import Config
+from gstream.kafka.api import Context
+from gstream.kafka.faults import Faults
+from gstream.kafka.groups import Groups
+from gstream.kafka.producer_ids import ProducerIds
+from gstream.kafka.transactions import Transactions
+
+if TYPE_CHECKING:
+    from gstream.storage.facts import Facts
+    from gstream.topic import AnyEngine, Topic
+
+__all__ = ["Node"]
+
+NODE_ID = 1
+"""Kafka's own ids begin with 0 or 1; there is one node, and it is its own controller and coordinator."""
+
+CLUSTER_FACT = "cluster"
+
+
+class Node:
+    """What the handlers share.
+
+    broker: whose topics are served. config: the server's.
+    facts: where something is kept; by default the engine's.
+    """
+
+    node_id = NODE_ID
+    controller_id = NODE_ID
+
+    def __init__(self, broker: Broker, config: Config, facts: Facts | None = None) -> None:
+        self.broker = broker
+        self.engine: AnyEngine = broker.engine
+        self.agenda = broker.agenda
+        self.config = config
+        self.facts = broker.engine.facts if facts is None else facts
+        self.stopping = Event()
+        """Set when the server stops: whoever waits answers."""
+        self.cluster_id = self._find_cluster_id()
+        """22 characters, for ever the same of a data directory."""
+        self.faults = Faults()
+        self.producer_ids = ProducerIds(self.facts)
+        self.groups = Groups(self)
+        self.transactions = Transactions(broker, self.groups, self.facts, self.producer_ids)
+
+    @property
+    def partitions(self) -> int:
+        """How many a topic gets that a Kafka client makes without saying how many."""
+        return self.config.kafka_partitions or self.config.partitions
+
+    def advertised(self, context: Context) -> tuple[str, int]:
+        """The host and port that this client is told to connect to: the address that it has found, unless one is set.
+
+        What it has connected to it can reach; of the address that is listened on, 0.0.0.0 perhaps, nobody knows.
+        """
+        if self.config.kafka_advertise is not None:
+            host, _, port = self.config.kafka_advertise.rpartition(":")
+            return host.strip("[]"), int(port)
+        return context.peer.local_host, context.peer.local_port
+
+    def topic_id(self, topic: Topic) -> uuid.UUID:
+        """The id of a topic, which no other topic will ever have, not even one of the same name (KIP-516)."""
+        fact = f"topic/{topic.name}/id"
+        kept = self.facts.get(fact)
+        if kept is None:
+            kept = uuid.uuid4().bytes
+            self.facts.put(fact, kept)
+        return uuid.UUID(bytes=kept)
+
+    def find_by_id(self, id: uuid.UUID) -> Topic | None:
+        """The topic of that id; None: there is none."""
+        return next((topic for topic in self.broker.topics.values() if self.topic_id(topic) == id), None)
+
+    def _find_cluster_id(self) -> str:
+        kept = self.facts.get(CLUSTER_FACT)
+        while kept is None or kept.startswith(b"-"):  # tools would take that for an option
+            kept = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=")
+            self.facts.put(CLUSTER_FACT, kept)
+        return kept.decode()

@@ -1,0 +1,100 @@
+"""What is in a chain, as records: for those who fetch batches, or look for a record by its time.
+
+Knows no engine.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gstream.records import encode_messages
+from gstream.storage.batches import find_in_batch, newest_in_batch
+from gstream.storage.chain import Chain
+from gstream.storage.converted import Converted
+from gstream.storage.piece import Piece
+from gstream.storage.placed import Fetched
+from gstream.storage.recordbatch import RecordBatch
+
+__all__ = ["fetch", "find_record", "newest_record"]
+
+CONVERTED_BYTES: Final = 128 * 1024
+"""Of a larger piece, so much is made into records at once: it is all that a small fetch has to wait for."""
+
+
+def fetch(chain: Chain, place: tuple[Converted, int], offset: int, max_bytes: int, end: int) -> Fetched:
+    """Whole batches from the one on that holds this offset: see MemoryLog.read_records.
+
+    place: where converted messages are kept, and the chain's number there.
+    """
+    chunks: list[bytes | memoryview] = []
+    size = 0
+    piece: Piece | None = chain.piece_at(offset)
+    while piece is not None and offset < end:
+        if offset >= piece.offset + piece.count:
+            piece = piece.following
+            continue
+        if piece.kind is RecordBatch:
+            if piece.offset >= end:
+                break
+            chunk, following = bytes(piece.data), piece.offset + piece.count
+        else:
+            chunk, following = _convert(piece, place, offset, max_bytes - size, end)
+        if chunks and size + len(chunk) > max_bytes:
+            break
+        chunks.append(chunk)
+        size += len(chunk)
+        offset = following
+        if size >= max_bytes:
+            break
+    return Fetched(chunks, size, offset)
+
+
+def _convert(piece: Piece, place: tuple[Converted, int], offset: int, max_bytes: int, end: int) -> tuple[bytes, int]:
+    """Messages from this offset on as a batch of records, and the offset behind them."""
+    converted, number = place
+    data, kind = piece.data, piece.kind
+    following = piece.offset + piece.count
+    is_small = len(data) <= min(CONVERTED_BYTES, max_bytes)
+    if is_small and offset == piece.offset and isinstance(data, bytes) and following <= end:
+        at = (number, offset, piece.count)
+        made = converted.get(at)
+        if made is None:
+            made = converted.make(at, kind(offset, piece.count, data, piece.times))
+        return made, following
+    before = offset - piece.offset
+    start = kind.find_end(data, 0, len(data), before, piece.count) if before else 0
+    available = piece.count - before
+    count = min(available, end - offset)
+    stop = kind.find_end(data, start, len(data), count, available)
+    most = max(0, min(CONVERTED_BYTES, max_bytes))
+    if stop - start > most and count > 1:
+        count, stop = kind.find_fitting(data, start, most)
+    return encode_messages(kind(offset, count, bytes(data[start:stop]), piece.times)), offset + count
+
+
+def find_record(chain: Chain, time_ms: int, first: int) -> tuple[int, int] | None:
+    """The first record of this time or later, from this offset on: its offset and time; None if there is none."""
+    piece: Piece | None = chain.piece_at(chain.find_time(time_ms))
+    while piece is not None:
+        if piece.kind is RecordBatch:
+            if piece.first_ms >= time_ms and (found := find_in_batch(bytes(piece.data), time_ms, first)):
+                return found
+        elif piece.count and (offset := piece.find_time(time_ms)) is not None:
+            offset = max(offset, first)
+            if offset < piece.offset + piece.count:
+                return offset, piece.kind(piece.offset, piece.count, b"", piece.times).time_ms(offset)
+        piece = piece.following
+    return None
+
+
+def newest_record(chain: Chain, first: int) -> tuple[int, int] | None:
+    """The first of the records with the newest time, from this offset on: its offset and time."""
+    newest: int | None = None
+    piece: Piece | None = chain.piece_at(first)
+    while piece is not None:
+        if piece.count and piece.offset + piece.count > first:
+            is_records = piece.kind is RecordBatch
+            newest_ms = newest_in_batch(bytes(piece.data), first) if is_records else piece.newest_ms
+            newest = newest_ms if newest is None else max(newest, newest_ms)
+        piece = piece.following
+    return None if newest is None else find_record(chain, newest, first)

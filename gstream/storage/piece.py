@@ -1,0 +1,129 @@
+"""A piece: a part of a chain of messages in memory, and what stands in for one that holds records.
+
+Knows no chain.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from bisect import bisect_left
+
+from gstream.batch import Batch
+from gstream.counted import CountedBatch
+from gstream.header import unpack_header
+from gstream.record import RecordsError
+from gstream.storage.recordbatch import opened
+
+__all__ = ["OPEN_PIECE_BYTES", "Piece", "StandIn"]
+
+log = logging.getLogger(__name__)
+
+OPEN_PIECE_BYTES = 64 * 1024
+"""An open piece is closed at this size: small enough that a consumed one is soon freed."""
+
+
+class Piece:
+    """A part of a chain: messages of one kind with consecutive offsets, growing while ``data`` is a bytearray.
+
+    place: where it begins, in bytes since the chain's beginning. times: as in Batch, growing with it.
+    """
+
+    __slots__ = ("before_ms", "count", "data", "following", "kind", "offset", "place", "times")
+
+    def __init__(
+        self, offset: int, place: int, count: int, data: bytes | bytearray, kind: type[Batch], time_ms: int
+    ) -> None:
+        self.offset = offset
+        self.place = place
+        self.count = count
+        self.data = data
+        self.kind = kind
+        self.times: int | tuple[array[int], array[int]] = time_ms
+        self.before_ms = time_ms
+        """The newest time of all that lies before it in its chain."""
+        self.following: Piece | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is room for more messages in it."""
+        return type(self.data) is bytearray and len(self.data) < OPEN_PIECE_BYTES
+
+    @property
+    def first_ms(self) -> int:
+        """When its first message was published."""
+        return self.times if isinstance(self.times, int) else self.times[1][0]
+
+    @property
+    def newest_ms(self) -> int:
+        """When its last message was published; of records, the newest one."""
+        return self.times if isinstance(self.times, int) else self.times[1][-1]
+
+    def note_time(self, offset: int, time_ms: int) -> None:
+        """From this offset on, messages were published at another time."""
+        if not self.count:
+            self.times = time_ms
+            return
+        if isinstance(self.times, int):
+            self.times = (array("q", (self.offset,)), array("q", (self.times,)))
+        self.times[0].append(offset)
+        self.times[1].append(time_ms)
+
+    def find_time(self, time_ms: int) -> int | None:
+        """The offset of its first message published then or later."""
+        if isinstance(self.times, int):
+            return self.offset if self.times >= time_ms else None
+        offsets, times = self.times
+        at = bisect_left(times, time_ms)
+        return offsets[at] if at < len(offsets) else None
+
+
+class StandIn(Piece):
+    """What a cursor has in place of a piece of records: that piece follows it, and so it is asked again and again.
+
+    piece: the records. offset: of the next message; it has none itself.
+    """
+
+    __slots__ = ("_messages", "_position", "following")
+
+    following: Piece
+
+    def __init__(self, piece: Piece, offset: int) -> None:
+        super().__init__(offset, piece.place, 0, b"", Batch, 0)
+        self.following = piece
+        self._messages: CountedBatch | None = None
+        self._position = 0
+
+    def open(self, partition: int) -> bool:
+        """Have the messages at hand; False: there are none, or they cannot be read."""
+        if self._messages is None:
+            piece = self.following
+            data = bytes(piece.data)
+            header = unpack_header(data)
+            assert header is not None
+            try:
+                messages = opened(data, header, partition)
+            except RecordsError as error:
+                facts = {"first": piece.offset, "messages": piece.count}
+                log.warning("records cannot be read, and are passed over: %s", error, extra=facts)
+                return False
+            if not isinstance(messages, CountedBatch):
+                return False
+            self._messages = messages
+            before = self.offset - piece.offset
+            self._position = messages.find_end(messages.data, 0, len(messages.data), before, piece.count)
+        return True
+
+    def read(self, offset: int, max_messages: int, max_bytes: int) -> CountedBatch:
+        """The next messages, from this offset on: see Cursor.read."""
+        messages = self._messages
+        assert messages is not None
+        data, start = messages.data, self._position
+        available = messages.offset + messages.count - offset
+        count = min(max_messages, available)
+        end = messages.find_end(data, start, len(data), count, available)
+        if end - start > max_bytes and count > 1:
+            count, end = messages.find_fitting(data, start, max_bytes)
+        self._position = end
+        self.offset = offset + count
+        return CountedBatch(offset, count, data[start:end], messages.times, messages.partition)

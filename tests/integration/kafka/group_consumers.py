@@ -1,0 +1,256 @@
+"""Consumers that share a topic's partitions, of the clients that people use with Kafka, all handled alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import aiokafka
+import confluent_kafka
+import kafka
+from kafka.consumer.subscription_state import ConsumerRebalanceListener as KafkaListener
+
+from gstream.testing import TIMEOUT_SECONDS, wait_until
+
+__all__ = ["CLIENTS", "GroupConsumer", "consumers_of", "settle"]
+
+SESSION_MS, HEARTBEAT_MS = 3000, 100
+"""Heartbeats also tell that all have to join again: the more often, the sooner."""
+
+
+class GroupConsumer(Protocol):
+    """One of them. revoked: how often something was taken away from it. It may be closed twice."""
+
+    revoked: int
+
+    def poll(self) -> list[bytes]:
+        """The values that have come, after a short while."""
+
+    @property
+    def partitions(self) -> set[int]:
+        """Those it has been given."""
+
+    def commit(self) -> None:
+        """Say how far it is, and wait until that is kept."""
+
+    def close(self) -> None:
+        """Leave, and end."""
+
+
+class ConfluentConsumer:
+    """confluent-kafka, which is librdkafka."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, instance: str | None = None, **more: Any) -> None:
+        self.revoked = 0
+        settings = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            **more,
+        }
+        if instance is not None:
+            settings["group.instance.id"] = instance
+        self.consumer = confluent_kafka.Consumer(settings)
+        self.consumer.subscribe([topic], on_revoke=self._note)
+
+    def _note(self, _consumer: object, partitions: list[Any]) -> None:
+        self.revoked += bool(partitions)
+
+    def poll(self) -> list[bytes]:
+        messages = self.consumer.consume(1000, 0.02)
+        for message in messages:
+            if message.error() is not None and message.error().fatal():
+                raise confluent_kafka.KafkaException(message.error())
+        return [message.value() for message in messages if message.error() is None]
+
+    @property
+    def partitions(self) -> set[int]:
+        return {each.partition for each in self.consumer.assignment()}
+
+    def commit(self) -> None:
+        self.consumer.commit(asynchronous=False)
+
+    def close(self) -> None:
+        self.consumer.close()
+
+
+class KafkaPythonConsumer:
+    """kafka-python, in a thread of its own: a poll that ends too soon forgets that it was about to join."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, instance: str | None = None, **more: Any) -> None:
+        self.revoked = 0
+        self.partitions: set[int] = set()
+        self._records: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._commits: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        self._closing = False
+        self.consumer = kafka.KafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            group_instance_id=instance,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            **more,
+        )
+        owner = self
+
+        class Listener(KafkaListener):  # type: ignore[misc]
+            def on_partitions_revoked(self, revoked: Any) -> None:
+                owner.revoked += bool(revoked)
+
+            def on_partitions_assigned(self, assigned: Any) -> None:
+                pass
+
+        self.consumer.subscribe([topic], listener=Listener())
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing:
+            for records in self.consumer.poll(300).values():
+                for record in records:
+                    self._records.put(record.value)
+            self.partitions = {each.partition for each in self.consumer.assignment()}
+            if not self._commits.empty():
+                self.consumer.commit()
+                self._commits.get().set()
+        self.consumer.close()
+
+    def poll(self) -> list[bytes]:
+        found: list[bytes] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._records.get(timeout=0.02))
+            while True:
+                found.append(self._records.get_nowait())
+        return found
+
+    def commit(self) -> None:
+        done = threading.Event()
+        self._commits.put(done)
+        assert done.wait(TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join(TIMEOUT_SECONDS)
+        assert not self._thread.is_alive()
+
+
+class AioConsumer:
+    """aiokafka, whose loop runs while it is polled."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, instance: str | None = None, **more: Any) -> None:
+        self.revoked = 0
+        owner = self
+
+        class Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
+            def on_partitions_revoked(self, revoked: Any) -> None:
+                owner.revoked += bool(revoked)
+
+            def on_partitions_assigned(self, assigned: Any) -> None:
+                pass
+
+        self._loop = asyncio.new_event_loop()
+
+        async def start() -> Any:
+            consumer = aiokafka.AIOKafkaConsumer(
+                bootstrap_servers=bootstrap,
+                group_id=group,
+                group_instance_id=instance,
+                session_timeout_ms=SESSION_MS,
+                heartbeat_interval_ms=HEARTBEAT_MS,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                **more,
+            )
+            consumer.subscribe([topic], listener=Listener())
+            joining = asyncio.ensure_future(consumer.start())
+            return consumer, joining
+
+        self.consumer, self._joining = self._loop.run_until_complete(start())
+
+    def poll(self) -> list[bytes]:
+        if not self._joining.done():  # it waits for the others, who have to be polled meanwhile
+            self._loop.run_until_complete(asyncio.wait([self._joining], timeout=0.02))
+            return []
+        self._joining.result()
+        found = self._loop.run_until_complete(self.consumer.getmany(timeout_ms=20))
+        return [record.value for records in found.values() for record in records]
+
+    @property
+    def partitions(self) -> set[int]:
+        return {each.partition for each in self.consumer.assignment()}
+
+    def commit(self) -> None:
+        self._loop.run_until_complete(self.consumer.commit())
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        self._loop.run_until_complete(self._joining)
+        self._loop.run_until_complete(self.consumer.stop())
+        self._loop.close()
+
+
+class KcatConsumer:
+    """kcat, in a process of its own. It can be killed; what it has got is not asked."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, **_more: Any) -> None:
+        self.revoked = 0
+        options = (f"session.timeout.ms={SESSION_MS}", f"heartbeat.interval.ms={HEARTBEAT_MS}")
+        settings = [part for option in options for part in ("-X", option)]
+        self.process = subprocess.Popen(
+            ["kcat", "-b", bootstrap, "-G", group, *settings, topic],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        """It vanishes without a word."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+CLIENTS: dict[str, Callable[..., GroupConsumer]] = {
+    "confluent-kafka": ConfluentConsumer,
+    "kafka-python": KafkaPythonConsumer,
+    "aiokafka": AioConsumer,
+}
+
+
+def consumers_of(make: Callable[..., Any], bootstrap: str) -> Iterator[Callable[..., Any]]:
+    """For a fixture: starts consumers of this client, and ends them after the test."""
+    with ExitStack() as started:
+
+        def start(group: str, topic: str, **more: Any) -> Any:
+            consumer = make(bootstrap, group, topic, **more)
+            started.callback(consumer.close)
+            return consumer
+
+        yield start
+
+
+def settle(condition: Callable[[], bool], *consumers: GroupConsumer, what: str = "the partitions are shared") -> None:
+    """Let them all poll until this holds."""
+
+    def look() -> bool:
+        for consumer in consumers:
+            consumer.poll()
+        return condition()
+
+    wait_until(look, what)
