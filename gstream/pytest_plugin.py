@@ -13,6 +13,14 @@ More clients, where the name ``gstream`` is the fixture's:
             gstream.publish(b"tea")
             assert billing.consume() == [b"tea"]
 
+With ``gstream[kafka]`` installed, ``gstream_kafka`` is a Kafka topic of the test's own, for any Kafka client:
+
+    def test_orders_are_announced(gstream_kafka):
+        shop.sell("tea", bootstrap_servers=gstream_kafka.bootstrap_servers, topic=gstream_kafka.topic)
+        assert gstream_kafka.values() == [b"tea"]
+
+It puts records in, looks at what was produced, and lets APIs fail on order: gstream.kafka_testing.KafkaTopic.
+
 Costs about 2 ms where the fixtures are not used: what they need is imported by the first test that does. The server
 runs in a native thread, whatever the tests do with gevent: it neither makes a hub in theirs nor uses one that is there.
 Tests that are monkey-patched need gevent's default loop: with libuv, two loops of one process do not run side by side.
@@ -22,16 +30,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from gstream.client import Client
+    from gstream.kafka_testing import KafkaTopic
+    from gstream.service import Service
 
-__all__ = ["Server"]
+__all__ = ["RunningServer", "Server"]
+
+T = TypeVar("T")
 
 TIMEOUT_SECONDS: Final = 30.0
 """For the server to start, and to stop: far longer than either takes."""
@@ -87,12 +99,12 @@ def gstream_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 
     With ``--gstream-server HOST:PORT`` it is that server, which has to be running, instead.
     """
-    running = pytestconfig.stash[_RUNNING]
-    if running is not None:
-        yield running
+    given = pytestconfig.stash[_RUNNING]
+    if given is not None:
+        yield given
         return
-    with _serve() as server:
-        yield server
+    with _serve(SETTINGS) as running:
+        yield Server(running.host, running.port)
 
 
 @pytest.fixture
@@ -105,14 +117,44 @@ def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[
     """
     from gstream.client import Client  # noqa: PLC0415  # only those who use it pay for it
 
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:LONGEST_NAME]
-    # Another run of the same test may use the same server, even at the same time.
-    topic = f"{safe}-{os.urandom(4).hex()}"
+    topic = _name_for(request)
     try:
         with Client(*gstream_server, topic=topic) as client:
             yield client
     finally:
         _remove(gstream_server, topic)
+
+
+@pytest.fixture(scope="session")
+def gstream_kafka_server() -> Iterator[RunningServer]:
+    """A gstream server for Kafka's clients, for the whole run: ``gstream_kafka_server.bootstrap_servers``.
+
+    It listens on free ports, keeps messages in memory, makes topics by itself, and lets a group begin without delay.
+    """
+    with _serve({**SETTINGS, "kafka": True, "kafka_port": 0}) as server:
+        yield server
+
+
+@pytest.fixture
+def gstream_kafka(request: pytest.FixtureRequest, gstream_kafka_server: RunningServer) -> Iterator[KafkaTopic]:
+    """A Kafka topic of the test's own: ``gstream_kafka.bootstrap_servers``, ``gstream_kafka.topic``.
+
+    See gstream.kafka_testing.KafkaTopic. After the test it is removed, with the faults that were ordered.
+    """
+    from gstream.kafka_testing import KafkaTopic  # noqa: PLC0415  # only those who use it pay for it
+
+    topic = KafkaTopic(gstream_kafka_server, gstream_kafka_server.bootstrap_servers, _name_for(request))
+    try:
+        yield topic
+    finally:
+        topic.clear_faults()
+        topic.remove()
+
+
+def _name_for(request: pytest.FixtureRequest) -> str:
+    """A topic's name that tells which test it is of. Another run of it may use the same server, at the same time."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:LONGEST_NAME]
+    return f"{safe}-{os.urandom(4).hex()}"
 
 
 def _parse(text: str) -> Server:
@@ -147,22 +189,54 @@ def _consume_all(client: Client, topic: str) -> None:
         client.seek("$")
 
 
+class RunningServer:
+    """A server in a thread of this process: ``host``, ``port``, and ``bootstrap_servers`` for Kafka's clients."""
+
+    def __init__(self, service: Service, hub: Any) -> None:
+        self.service = service
+        """To look at from :meth:`call` only."""
+        self._hub = hub
+        self.host = service.config.host
+        self.port = service.port
+        port = service.kafka.port if service.kafka is not None else 0
+        self.bootstrap_servers = f"{service.config.kafka_host}:{port}"
+
+    def call(self, function: Callable[[Service], T]) -> T:
+        """What ``function(service)`` returns or raises; it runs in the server's thread, between two of its turns."""
+        from gevent import monkey  # noqa: PLC0415  # only those who use it pay for it
+
+        answers = monkey.get_original("queue", "SimpleQueue")()
+
+        def run() -> None:
+            try:
+                answers.put((function(self.service), None))
+            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
+                answers.put((None, error))
+
+        self._hub.loop.run_callback_threadsafe(run)
+        value, error = answers.get(timeout=TIMEOUT_SECONDS)
+        if error is not None:
+            raise error
+        result: T = value
+        return result
+
+
 @contextmanager
-def _serve() -> Iterator[Server]:
+def _serve(settings: dict[str, Any]) -> Iterator[RunningServer]:
     """A server in a native thread: also where threads are monkey-patched to be greenlets of the tests' own hub."""
     from gevent import get_hub, monkey  # noqa: PLC0415  # only those who use it pay for it
 
     from gstream.config import Config  # noqa: PLC0415
     from gstream.service import Service  # noqa: PLC0415
 
-    config = Config(**SETTINGS)
+    config = Config(**settings)
     reports = monkey.get_original("queue", "SimpleQueue")()
 
     def serve() -> None:
         end: BaseException | None = None
         try:
             with Service(config) as service:
-                reports.put(service)
+                reports.put(RunningServer(service, get_hub()))
                 service.run_until_stopped()
         except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
             end = error
@@ -170,13 +244,13 @@ def _serve() -> Iterator[Server]:
         reports.put(end)
 
     monkey.get_original("_thread", "start_new_thread")(serve, ())
-    service = reports.get(timeout=TIMEOUT_SECONDS)
-    if not isinstance(service, Service):
-        raise service
+    server = reports.get(timeout=TIMEOUT_SECONDS)
+    if not isinstance(server, RunningServer):
+        raise server
     try:
-        yield Server(config.host, service.port)
+        yield server
     finally:
-        service.request_stop()
+        server.service.request_stop()
         error = reports.get(timeout=TIMEOUT_SECONDS)
         if error is not None:
             raise error

@@ -178,6 +178,8 @@ class Service:
             self._clients.kill(timeout=KILL_SECONDS)
         self._servers.clear()
         self._timekeeper.kill()
+        if self.kafka is not None:
+            self.kafka.end()
         self.engine.close()
         self._close_stop()
         left = self.broker.unfinished_count

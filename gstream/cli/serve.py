@@ -31,6 +31,8 @@ Examples:
   gstream serve --data-dir /var/lib/gstream
   gstream serve --data-dir data --sync 1         (faster; a power loss may cost a second)
   gstream serve --data-dir data --retain-seconds 604800 --retain-bytes 10GiB
+  gstream serve --kafka                          (Kafka's clients, too, on port 9092)
+  gstream serve --kafka --kafka-host 0.0.0.0 --insecure --kafka-advertise broker:9092
   GSTREAM_LOG_JSON=1 gstream serve --config gstream.toml
   gstream serve --config gstream.toml --check
 

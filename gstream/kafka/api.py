@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ORDINARY_BYTES", "Api", "Body", "Buffer", "Context", "Deferred", "Handler", "Peer", "Reply"]
 
-ORDINARY_BYTES = 4 << 20
-"""So large are requests at the most that carry no messages: decoding one makes an object of every few bytes."""
+ORDINARY_BYTES = 1 << 20
+"""So large are requests at the most that carry no messages: decoding one may make an object of every byte."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = Any
@@ -99,5 +99,3 @@ class Api:
     response: Any = None
     decode: Callable[[memoryview, int], Any] | None = None
     max_bytes: int = ORDINARY_BYTES
-
-

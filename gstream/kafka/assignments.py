@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gstream.kafka.codes import Code, KafkaError
 
 __all__ = ["check_assignments"]
 
 
-def check_assignments(node_id: int, assignments: Iterable[Sequence[int]]) -> None:
-    """Whether each partition is given to the one server there is. Raises KafkaError."""
-    for servers in assignments:
-        if list(servers) != [node_id]:
-            text = f"a partition cannot be given to the brokers {list(servers)}: there is one, {node_id}"
+def check_assignments(servers: Collection[int], assignments: Iterable[Sequence[int]]) -> None:
+    """Whether each partition is given to one of these, which are names of the same server. Raises KafkaError."""
+    for given in assignments:
+        if len(given) != 1 or given[0] not in servers:
+            text = f"a partition cannot be given to the brokers {list(given)}: there is one, {max(servers)}"
             raise KafkaError(Code.INVALID_REPLICA_ASSIGNMENT, text)

@@ -19,6 +19,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -110,7 +111,7 @@ class KafkaConnection:
         self._gone = False
         self._is_late = False
         self._due: float | None = None
-        self._readable = self._hub.loop.io(self._fd, _READ)
+        self._readable: Any = self._hub.loop.io(self._fd, _READ)
         self._readable.start(self._on_readable)
         self._writable: Any = None  # while the kernel takes no more
         self._unread: Any = None
@@ -322,7 +323,7 @@ class KafkaConnection:
         except OSError:
             return
         self._due = None
-        with gevent.Timeout(LINGER_SECONDS, False):
+        with suppress(gevent.Timeout), gevent.Timeout(LINGER_SECONDS):
             while self.read() != b"":
                 pass
 

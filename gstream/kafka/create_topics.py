@@ -113,7 +113,7 @@ def _count_assigned(node: Node, wanted: Any) -> int:
         raise KafkaError(
             Code.INVALID_REPLICA_ASSIGNMENT, "partitions have to be numbered consecutively, and the first one is 0"
         )
-    check_assignments(node.node_id, [each.broker_ids for each in wanted.assignments])
+    check_assignments({node.node_id}, [each.broker_ids for each in wanted.assignments])
     return len(numbers)
 
 

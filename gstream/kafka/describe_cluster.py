@@ -48,7 +48,7 @@ def handle(node: Node, request: DescribeClusterRequest, context: Context) -> Rep
         brokers=[Broker(broker_id=node.node_id, host=host, port=port, rack=None)],
     )
     if request.include_cluster_authorized_operations:
-        reply.authorized_operations = CLUSTER_OPERATIONS
+        reply.authorized_operations = set(CLUSTER_OPERATIONS)
     return reply
 
 

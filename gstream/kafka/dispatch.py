@@ -21,8 +21,12 @@ from gstream.kafka.failing import failed
 from gstream.kafka.faults import Fault
 from gstream.kafka.node import Node
 from gstream.kafka.receiving import RefusedError
+from gstream.storage.threads import Threads
 
 __all__ = ["Answer", "Dispatcher", "Later"]
+
+QUICK_BYTES = 64 * 1024
+"""A request that is larger, and that the library decodes, is decoded in a thread: that may take a second."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Dispatcher:
     def __init__(self, node: Node, apis: Iterable[Api]) -> None:
         self.node = node
         self._faults = node.faults
+        self._threads: Threads | None = None
         self._apis = {api.key: api for api in apis}
         self._served = serve(self._apis.values())
         self._limits = {api.key: api.max_bytes for api in self._apis.values()}
@@ -62,7 +67,7 @@ class Dispatcher:
         try:
             client_id, position = read_header(frame, is_flexible=served.is_flexible)
             body = frame[position:]
-            request: Any = served.decode(body)
+            request: Any = served.decode(body) if self._is_quick(served, body) else self._decode_apart(served, body)
         except Exception as error:  # noqa: BLE001  # whatever the decoder stumbles over, it is no request
             what = f"{served.api.name} (version {served.version})"
             raise RefusedError(f"a request that cannot be read, to {what}: {error!r:.200}") from None
@@ -76,6 +81,22 @@ class Dispatcher:
         if isinstance(reply, Deferred):
             return Later(reply.commit, partial(_finish, served, correlation_id, reply))
         return served.encode(correlation_id, reply)
+
+    @staticmethod
+    def _is_quick(served: Served, body: memoryview) -> bool:
+        return len(body) <= QUICK_BYTES or served.api.decode is not None
+
+    def _decode_apart(self, served: Served, body: memoryview) -> Any:
+        """Decode in a thread, and let others go on meanwhile."""
+        if self._threads is None:
+            self._threads = Threads(1)
+        return self._threads.apply(served.decode, body)
+
+    def close(self) -> None:
+        """End what was begun for all requests. Blocks this greenlet."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
 
     def _answer_unserved(self, key: int, version: int, correlation_id: int) -> list[Buffer]:
         if key == api_versions.KEY:

@@ -22,25 +22,24 @@ _SIMPLE: Final = {"string", "int32", "int16", "int8", "int64", "uuid", "bool"}
 def failed(request: Any, response: type, code: Code, version: int) -> Any:
     """A response of this class to this request, as version ``version`` has it, in which everything failed."""
     schema: dict[str, Any] = response.json  # type: ignore[attr-defined]
-    values = _failed_fields(request, type(request).json["fields"], schema["fields"], response, code, version)
-    if schema["apiKey"] == _FETCH and values.get("responses"):
-        values.pop("error_code", None)  # that one is of the fetch session, and clients do not retry it
-    return response(**values)
+    fields = schema["fields"]
+    if schema["apiKey"] == _FETCH:  # its own error is of the fetch session, and clients do not try that again
+        fields = [field for field in fields if field["name"] != _ERROR]
+    return response(**_failed_fields(request, type(request).json["fields"], fields, response, code, version))
 
 
 def _failed_fields(
     asked: Any, asked_fields: list[Any], fields: list[Any], owner: Any, code: Code, version: int
 ) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for field in fields:
-        kind, name = field["type"], field["name"]
-        if not _has(field["versions"], version):
-            continue
-        if name == _ERROR:
-            values[_attribute(name)] = int(code)
-        elif kind.startswith("[]") and _tells_errors(field):
-            values[_attribute(name)] = _failed_items(asked, asked_fields, field, owner, code, version)
-    return values
+    """What has an error of its own has it; else each of its items, as far down as necessary."""
+    there = [field for field in fields if _has(field["versions"], version)]
+    if any(field["name"] == _ERROR for field in there):
+        return {_attribute(_ERROR): int(code)}
+    return {
+        _attribute(field["name"]): _failed_items(asked, asked_fields, field, owner, code, version)
+        for field in there
+        if _is_array(field) and _tells_errors(field)
+    }
 
 
 def _failed_items(

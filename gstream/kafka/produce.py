@@ -108,7 +108,9 @@ def _store(
     if topic is None or not 0 <= index < len(topic.partitions):
         raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
     options = topic.options
-    max_bytes = options.max_message_bytes or max_batch_bytes(node.config.max_message_bytes)
+    max_bytes = options.max_message_bytes
+    if max_bytes is None:
+        max_bytes = max_batch_bytes(node.config.max_message_bytes)
     header = check_batch(data, version, max_bytes)
     assert data is not None
     if header.attributes & TRANSACTIONAL:

@@ -89,11 +89,12 @@ class KafkaListener:
         self.endpoints = [address_of(listener) for listener in self._listeners]
         self.node: Node | None = None
         """Once it serves."""
+        self._dispatcher: Dispatcher | None = None
 
     def serve(self, broker: Broker, settings: SessionSettings, clients: Pool) -> list[KafkaServer]:
         """The servers that accept clients, one for each address; they are not started yet."""
         self.node = Node(broker, self._config)
-        dispatcher = Dispatcher(self.node, TABLE.values())
+        self._dispatcher = dispatcher = Dispatcher(self.node, TABLE.values())
         room = Room(ROOM_BYTES)
         return [KafkaServer(listener, settings, clients, dispatcher, room) for listener in self._listeners]
 
@@ -106,3 +107,8 @@ class KafkaListener:
         """Listen no more; clients that are there stay."""
         for listener in self._listeners:
             listener.close()
+
+    def end(self) -> None:
+        """End what its clients have used, when they are gone. Blocks this greenlet."""
+        if self._dispatcher is not None:
+            self._dispatcher.close()

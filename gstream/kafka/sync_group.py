@@ -56,6 +56,9 @@ def _sync(node: Node, request: Any) -> Synced:
     return synced
 
 
+MAX_REQUEST_BYTES = 16 << 20
+"""The leader's has the assignments of all members."""
+
 API = Api(
     key=14,
     name="SyncGroup",
@@ -63,4 +66,5 @@ API = Api(
     handle=handle,
     request=SyncGroupRequest,
     response=SyncGroupResponse,
+    max_bytes=MAX_REQUEST_BYTES,
 )

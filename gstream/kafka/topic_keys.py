@@ -8,6 +8,7 @@ Knows no topic: see topic_configs.py.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +60,12 @@ def _check_cleanup(value: str) -> str:
         raise ValueError("delete: compaction is not served yet; what is to be kept for ever has retention.ms=-1")
     if policies != ["delete"]:
         raise ValueError("delete")
+    return value
+
+
+def _check_release(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){1,3}(-IV[0-9]{1,3})?", value):
+        raise ValueError("a release of Kafka, as in 3.0 or 3.0-IV1")
     return value
 
 
@@ -202,6 +209,14 @@ _KEYS: Final = (
         flag,
         "log.message.downconversion.enable",
         f"{_SHOWN}old formats are not served.",
+    ),
+    TopicKey(
+        "message.format.version",
+        Type.STRING,
+        "3.0-IV1",
+        _check_release,
+        "log.message.format.version",
+        f"{_SHOWN}messages are kept in the newest format, as by Kafka from 3.0 on.",
     ),
     TopicKey(
         "message.timestamp.after.max.ms",

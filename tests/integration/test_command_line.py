@@ -189,6 +189,7 @@ def test_flag_before_environment_before_file(tmp_path: object, how: str, source:
 def test_what_check_prints_is_a_configuration_file(tmp_path: object) -> None:
     flags = ["--port", "0", "--max-message", "3MiB", "--no-banner", "--grace", "0.5", "--log-json", "--host", "::1"]
     flags += ["--data-dir", f"{tmp_path}/data", "--sync", "never", "--retain-seconds", "0.5"]
+    flags += ["--kafka", "--kafka-port", "0", "--kafka-advertise", "[::1]:9092", "--kafka-partitions", "3"]
     first = output("serve", "--check", *flags, "--socket", f'{tmp_path}/"ü')
     second = output("serve", "--check", "--config", write(f"{tmp_path}/toml", first))
     assert tomllib.loads(second.decode()) == tomllib.loads(first.decode())

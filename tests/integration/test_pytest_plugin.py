@@ -316,5 +316,5 @@ def test_it_can_be_switched_off(project: Callable[..., Run]) -> None:
 
 def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pytest_plugin.SETTINGS, "host", "0.0.0.0")
-    with pytest.raises(ConfigError, match="--insecure"), pytest_plugin._serve():
+    with pytest.raises(ConfigError, match="--insecure"), pytest_plugin._serve(pytest_plugin.SETTINGS):
         pass

@@ -70,6 +70,32 @@ def test_many_topics_whose_messages_were_all_taken_cost_no_more_than_the_limit()
         assert server.call(lambda service: service.engine.stored_bytes) <= 1_000_000
 
 
+@pytest.mark.parametrize("of_the_server", [True, False])
+def test_what_is_beyond_a_limit_goes_from_memory_taken_or_not(of_the_server: bool) -> None:
+    limit = 200_000
+    with ServerThread(limit_bytes=limit if of_the_server else 0) as server, Session(server) as client:
+        fields = b"" if of_the_server else b" retain-bytes=%d" % limit
+        client.send(b"mlog%b\ntlog\ngslow\n" % fields)
+        client.expect(b"+ log\n+ log\n+ slow\n")
+        for _ in range(100):
+            client.send(b"p%b\n" % (b"x" * 10_000))
+            client.expect(b"ok\r\n")
+        client.send(b"w0\n")
+        first = int(client.read_line().split()[1])
+        assert 70 < first <= 80
+        assert server.call(lambda service: service.engine.lost_count) == first
+        assert limit <= server.call(lambda service: service.engine.stored_bytes) < limit + 80_000
+
+
+def test_old_messages_go_from_memory() -> None:
+    with ServerThread(limit_seconds=0.3) as server, Session(server) as client:
+        client.send(b"pold\n")
+        client.expect(b"ok\r\n")
+        wait_until(lambda: server.call(lambda service: service.engine.stored_bytes) == 0, "the old message is gone")
+        client.send(b"pnew\nw0\n")
+        client.expect(b"ok\r\n= 1 1 new\n")
+
+
 def test_a_forgotten_group_makes_room() -> None:
     with ServerThread(retain_bytes=0, max_memory_bytes=100) as server, Session(server) as client:
         client.send(b"gslow\ngfast\np%b\nc\n" % (b"x" * 80))

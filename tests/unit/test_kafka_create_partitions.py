@@ -31,8 +31,9 @@ def test_partitions_are_added(node, version):
     assert len(node.broker.topics["orders"].partitions) == 4
 
 
-def test_they_may_be_assigned_to_the_one_server(node):
-    assert answers(add(node, wanted(assigned=[[1], [1]]))) == {"orders": Code.NONE}
+@pytest.mark.parametrize("number", [0, 1])
+def test_they_may_be_assigned_to_the_one_server(node, number):
+    assert answers(add(node, wanted(assigned=[[number], [number]]))) == {"orders": Code.NONE}
     assert len(node.broker.topics["orders"].partitions) == 4
 
 

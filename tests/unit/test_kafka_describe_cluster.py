@@ -13,7 +13,7 @@ from gstream.kafka.describe_cluster import API
 from gstream.kafka.operations import CLUSTER_OPERATIONS
 
 NODE = SimpleNamespace(
-    node_id=1, controller_id=1, cluster_id="iF2ZbYfJQpGQh0jvLk2a3w", advertised=lambda context: ("::1", 9092)
+    node_id=1, controller_id=1, cluster_id="iF2ZbYfJQpGQh0jvLk2a3w", advertised=lambda _context: ("::1", 9092)
 )
 
 
@@ -36,9 +36,7 @@ def test_what_a_client_may_do_is_told_if_it_asks(version):
     assert ask(version).authorized_operations != CLUSTER_OPERATIONS
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"), [(2, Code.MISMATCHED_ENDPOINT_TYPE), (3, Code.UNSUPPORTED_ENDPOINT_TYPE)]
-)
+@pytest.mark.parametrize(("kind", "code"), [(2, Code.MISMATCHED_ENDPOINT_TYPE), (3, Code.UNSUPPORTED_ENDPOINT_TYPE)])
 def test_controllers_are_not(kind, code):
     reply = ask(1, endpoint_type=kind)
     assert (reply.error_code, reply.brokers) == (code, [])

@@ -143,7 +143,21 @@ def test_a_bug_is_no_request_that_cannot_be_read(dispatcher, kitchen):
 
 def test_each_api_has_its_limit(dispatcher):
     assert dispatcher.limit_of(3) == 1000
-    assert dispatcher.limit_of(10) == dispatcher.limit_of(999) == 4 << 20
+    assert dispatcher.limit_of(10) == dispatcher.limit_of(999) == 1 << 20
+
+
+def test_what_takes_long_to_decode_keeps_nobody_else_waiting(dispatcher, kitchen):
+    topics = [MetadataRequest.MetadataRequestTopic(name="t")] * 50_000
+    answering = gevent.spawn(dispatcher.answer, frame(MetadataRequest(topics=topics), 4), Peer())
+    gevent.sleep(0)
+    assert kitchen.calls == []
+    assert answering.get(timeout=30)
+    ((_, request, _),) = kitchen.calls
+    assert len(request.topics) == 50_000
+    with pytest.raises(RefusedError):
+        dispatcher.answer(memoryview(struct.pack(">hhihi", 3, 4, 0, -1, 1 << 30) + bytes(100_000)), Peer())
+    dispatcher.close()
+    dispatcher.close()
 
 
 def test_an_error_can_be_ordered(dispatcher, kitchen, node):

@@ -11,7 +11,7 @@ from gstream.kafka.api import Context
 from gstream.kafka.codes import Code
 from gstream.kafka.find_coordinator import API
 
-NODE = SimpleNamespace(node_id=1, advertised=lambda context: ("broker.example", 9092))
+NODE = SimpleNamespace(node_id=1, advertised=lambda _context: ("broker.example", 9092))
 
 
 def ask(version, **fields):

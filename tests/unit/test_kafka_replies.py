@@ -70,7 +70,7 @@ def test_what_could_not_be_stored_is_answered_too(replies, sent):
 
 def test_a_reply_may_be_empty(replies, sent):
     commit = Commit()
-    replies.add_when(commit, lambda: [], 1)
+    replies.add_when(commit, list, 1)
     done(commit)
     assert (len(replies), sent) == (0, [])
 

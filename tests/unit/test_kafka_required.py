@@ -13,6 +13,7 @@ from gstream.kafka.table import TABLE
 
 MetadataTopic = MetadataRequest.MetadataRequestTopic
 CreatableTopic = CreateTopicsRequest.CreatableTopic
+Resource = DescribeConfigsRequest.DescribeConfigsResource
 CreatableTopicConfig = CreatableTopic.CreatableTopicConfig
 
 
@@ -58,7 +59,6 @@ def test_what_is_in_an_array_in_an_array_is_looked_at():
 
 
 def test_an_array_may_be_null_and_nothing_in_it():
-    Resource = DescribeConfigsRequest.DescribeConfigsResource
     resource = {"resource_type": 2, "resource_name": "t"}
     assert is_whole(DescribeConfigsRequest(resources=[Resource(**resource, configuration_keys=None)]), 1)
     assert is_whole(DescribeConfigsRequest(resources=[Resource(**resource, configuration_keys=["a"])]), 1)

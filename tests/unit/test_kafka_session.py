@@ -79,10 +79,10 @@ class FakeDispatcher:
         self.answers = {}
         self.asked = []
 
-    def limit_of(self, key):
+    def limit_of(self, _key):
         return 1 << 24
 
-    def answer(self, frame, peer):
+    def answer(self, frame, _peer):
         self.asked.append(bytes(frame))
         answer = self.answers.get(bytes(frame), [frame])
         if isinstance(answer, Exception):
@@ -170,7 +170,7 @@ def test_a_large_request_has_room_until_it_is_answered(session, connection, disp
     large = framed(b"x" * 100_000)
     used = []
     connection.input += [large[:1000], None, large[1000:50_000], large[50_000:]]
-    dispatcher.answer = lambda frame, peer: used.append((room.used_bytes, len(frame)))
+    dispatcher.answer = lambda frame, _peer: used.append((room.used_bytes, len(frame)))
     session.run()
     assert used == [(100_000, 100_000)]
     assert room.used_bytes == 0
@@ -201,7 +201,7 @@ def test_or_until_the_client_is_gone(session, connection, room, end):
 
 
 def test_what_was_read_is_answered_before_the_end(session, connection, dispatcher):
-    dispatcher.answer = lambda frame, peer: (session.drain(), [frame])[1]
+    dispatcher.answer = lambda frame, _peer: (session.drain(), [frame])[1]
     connection.input += [framed(b"request 1") + framed(b"request 2"), framed(b"request 3")]
     session.run()
     assert connection.written == [b"request 1", b"request 2"]

@@ -47,6 +47,7 @@ def test_other_policies_are_not_known(value):
         ("local.retention.ms", "1000", "-2, there is no remote storage"),
         ("message.timestamp.after.max.ms", "3600000", "times are taken as they come"),
         ("message.timestamp.difference.max.ms", "1", "times are taken as they come"),
+        ("message.format.version", "newest", "a release of Kafka"),
         ("retention.ms", "0", "from 1 to .*, or -1"),
         ("retention.bytes", "-2", "from 1 to .*, or -1"),
         ("segment.bytes", "100", "from 1024 to 2147483647"),
@@ -56,3 +57,8 @@ def test_other_policies_are_not_known(value):
 def test_what_would_be_an_empty_promise_is_refused(name, value, possible):
     with pytest.raises(ValueError, match=possible):
         TOPIC_KEYS[name].check(value)
+
+
+@pytest.mark.parametrize("value", ["0.10.2", "2.8-IV1", "3.0"])
+def test_old_formats_may_be_named(value):
+    assert TOPIC_KEYS["message.format.version"].check(value) == value

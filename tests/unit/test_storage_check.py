@@ -8,6 +8,7 @@ from crc32c import crc32c
 from gstream.batch import Batch, pack
 from gstream.counted import CountedBatch, pack_counted
 from gstream.errors import StorageError, VersionError
+from gstream.header import unpack_header
 from gstream.storage import check
 from gstream.storage.check import Dumped, Totals, dump, verify
 from gstream.storage.directory import Directory
@@ -15,7 +16,9 @@ from gstream.storage.files import Files
 from gstream.storage.finding import Kind
 from gstream.storage.frame import encode_frame
 from gstream.storage.log import LogSettings
+from gstream.storage.recordbatch import RecordBatch
 from gstream.storage.scan import WINDOW_BYTES
+from tests.unit.records_ground import batch_of
 
 SIZE = 70
 """Of a frame of one message, ``message``."""
@@ -407,3 +410,33 @@ def test_a_directory_without_a_version(data, files):
     (data / "version").unlink()
     with pytest.raises(VersionError, match="no version"):
         list(verify(str(data), files=files))
+
+
+# --- what is known of producers
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A directory with a topic in which a producer's records are in the first of two segments."""
+    directory = Directory(str(tmp_path / "data"), print, SETTINGS)
+    log = directory.open_log("records")
+    stored = batch_of(b"a", b"b", producer_id=7, producer_epoch=0, base_sequence=0)
+    log.append([RecordBatch(stored, unpack_header(stored))])
+    log.roll()
+    log.append([Batch(0, 1, pack(b"message"), 1000)])
+    log.close()
+    directory.close()
+    return tmp_path / "data"
+
+
+def test_a_snapshot_of_producers_is_one_of_our_files(records, files):
+    totals = Totals()
+    assert list(verify(str(records), files=files, totals=totals)) == []
+    assert (totals.batches, totals.messages) == (2, 3)
+
+
+def test_a_damaged_snapshot_of_producers_is_told(records, files):
+    path = records / "topics" / "records" / "0" / f"{2:020d}.producers"
+    change(path, 20, b"\xff")
+    (finding,) = verify(str(records), files=files)
+    assert (finding.kind, finding.path, finding.text) == (Kind.INDEX, str(path), "the checksum is wrong")

@@ -127,7 +127,7 @@ class RecordsMachine(RuleBasedStateMachine):
 
     # --- what is read
 
-    def check_fetched(self, data, offset):
+    def check_fetched(self, data):
         at = None
         position = 0
         for header in headers_of(data):
@@ -147,7 +147,7 @@ class RecordsMachine(RuleBasedStateMachine):
     def fetch(self, data, max_bytes):
         offset = data.draw(st.integers(self.oldest, len(self.values)))
         fetched = self.ground.fetch(offset, max_bytes)
-        end = self.check_fetched(fetched, offset)
+        end = self.check_fetched(fetched)
         headers = headers_of(fetched)
         assert headers or offset == len(self.values)
         if headers:
@@ -157,7 +157,7 @@ class RecordsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def fetch_all(self, data):
         offset = data.draw(st.integers(self.oldest, len(self.values)))
-        end = self.check_fetched(self.ground.fetch_all(offset, 200), offset)
+        end = self.check_fetched(self.ground.fetch_all(offset, 200))
         assert end in (len(self.values), None)
 
     @rule(data=st.data())
@@ -278,7 +278,7 @@ class DiskMachine(RecordsMachine):
         self.oldest, self.taken = min(self.oldest, end), min(self.taken, end)
 
 
-MemoryMachine.TestCase.settings = settings(max_examples=600, stateful_step_count=40, deadline=None)
-DiskMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+MemoryMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+DiskMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestRecordsInMemory = MemoryMachine.TestCase
 TestRecordsOnDisk = DiskMachine.TestCase

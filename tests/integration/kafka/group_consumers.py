@@ -84,25 +84,63 @@ class ConfluentConsumer:
         self.consumer.close()
 
 
-class KafkaPythonConsumer:
-    """kafka-python, in a thread of its own: a poll that ends too soon forgets that it was about to join."""
+class ThreadedConsumer:
+    """A consumer with a thread of its own, for clients that cannot join while nobody looks after them."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, instance: str | None = None, **more: Any) -> None:
         self.revoked = 0
         self.partitions: set[int] = set()
-        self._records: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._commits: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
-        self._closing = False
-        self.consumer = kafka.KafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group,
-            group_instance_id=instance,
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
+        self.records: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.commits: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        self.closing = False
+        self._topic = topic
+        self._settings = {
+            "bootstrap_servers": bootstrap,
+            "group_id": group,
+            "group_instance_id": instance,
+            "session_timeout_ms": SESSION_MS,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
+            "auto_offset_reset": "earliest",
+            "enable_auto_commit": False,
             **more,
-        )
+        }
+        self._thread = threading.Thread(target=self.run, daemon=True)
+        self._thread.start()
+
+    def run(self) -> None:
+        """Consume until ``closing``."""
+        raise NotImplementedError
+
+    def note(self, found: dict[Any, list[Any]], assigned: set[Any]) -> None:
+        """What has come, and what it has now."""
+        for records in found.values():
+            for record in records:
+                self.records.put(record.value)
+        self.partitions = {each.partition for each in assigned}
+
+    def poll(self) -> list[bytes]:
+        found: list[bytes] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self.records.get(timeout=0.02))
+            while True:
+                found.append(self.records.get_nowait())
+        return found
+
+    def commit(self) -> None:
+        done = threading.Event()
+        self.commits.put(done)
+        assert done.wait(TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        self.closing = True
+        self._thread.join(TIMEOUT_SECONDS)
+        assert not self._thread.is_alive()
+
+
+class KafkaPythonConsumer(ThreadedConsumer):
+    """kafka-python. A poll that ends too soon forgets that it was about to join."""
+
+    def run(self) -> None:
         owner = self
 
         class Listener(KafkaListener):  # type: ignore[misc]
@@ -112,45 +150,23 @@ class KafkaPythonConsumer:
             def on_partitions_assigned(self, assigned: Any) -> None:
                 pass
 
-        self.consumer.subscribe([topic], listener=Listener())
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closing:
-            for records in self.consumer.poll(300).values():
-                for record in records:
-                    self._records.put(record.value)
-            self.partitions = {each.partition for each in self.consumer.assignment()}
-            if not self._commits.empty():
-                self.consumer.commit()
-                self._commits.get().set()
-        self.consumer.close()
-
-    def poll(self) -> list[bytes]:
-        found: list[bytes] = []
-        with contextlib.suppress(queue.Empty):
-            found.append(self._records.get(timeout=0.02))
-            while True:
-                found.append(self._records.get_nowait())
-        return found
-
-    def commit(self) -> None:
-        done = threading.Event()
-        self._commits.put(done)
-        assert done.wait(TIMEOUT_SECONDS)
-
-    def close(self) -> None:
-        self._closing = True
-        self._thread.join(TIMEOUT_SECONDS)
-        assert not self._thread.is_alive()
+        consumer = kafka.KafkaConsumer(**self._settings)
+        consumer.subscribe([self._topic], listener=Listener())
+        while not self.closing:
+            self.note(consumer.poll(300), consumer.assignment())
+            if not self.commits.empty():
+                consumer.commit()
+                self.commits.get().set()
+        consumer.close()
 
 
-class AioConsumer:
-    """aiokafka, whose loop runs while it is polled."""
+class AioConsumer(ThreadedConsumer):
+    """aiokafka."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, instance: str | None = None, **more: Any) -> None:
-        self.revoked = 0
+    def run(self) -> None:
+        asyncio.run(self._consume())
+
+    async def _consume(self) -> None:
         owner = self
 
         class Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
@@ -160,46 +176,14 @@ class AioConsumer:
             def on_partitions_assigned(self, assigned: Any) -> None:
                 pass
 
-        self._loop = asyncio.new_event_loop()
-
-        async def start() -> Any:
-            consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=bootstrap,
-                group_id=group,
-                group_instance_id=instance,
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=HEARTBEAT_MS,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                **more,
-            )
-            consumer.subscribe([topic], listener=Listener())
-            joining = asyncio.ensure_future(consumer.start())
-            return consumer, joining
-
-        self.consumer, self._joining = self._loop.run_until_complete(start())
-
-    def poll(self) -> list[bytes]:
-        if not self._joining.done():  # it waits for the others, who have to be polled meanwhile
-            self._loop.run_until_complete(asyncio.wait([self._joining], timeout=0.02))
-            return []
-        self._joining.result()
-        found = self._loop.run_until_complete(self.consumer.getmany(timeout_ms=20))
-        return [record.value for records in found.values() for record in records]
-
-    @property
-    def partitions(self) -> set[int]:
-        return {each.partition for each in self.consumer.assignment()}
-
-    def commit(self) -> None:
-        self._loop.run_until_complete(self.consumer.commit())
-
-    def close(self) -> None:
-        if self._loop.is_closed():
-            return
-        self._loop.run_until_complete(self._joining)
-        self._loop.run_until_complete(self.consumer.stop())
-        self._loop.close()
+        consumer = aiokafka.AIOKafkaConsumer(**self._settings)
+        consumer.subscribe([self._topic], listener=Listener())
+        async with consumer:
+            while not self.closing:
+                self.note(await consumer.getmany(timeout_ms=100), consumer.assignment())
+                if not self.commits.empty():
+                    await consumer.commit()
+                    self.commits.get().set()
 
 
 class KcatConsumer:

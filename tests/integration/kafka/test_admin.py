@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import NewPartitions as AioNewPartitions
+from aiokafka.admin import NewTopic as AioNewTopic
+from aiokafka.admin.config_resource import ConfigResource as AioConfigResource
+from aiokafka.admin.config_resource import ConfigResourceType
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AdminClient,
@@ -52,10 +58,11 @@ def count_partitions(admin: AdminClient, name: str) -> int:
     return len(admin.list_topics(name, timeout=TIMEOUT_SECONDS).topics[name].partitions)
 
 
-def configs(
-    admin: AdminClient, name: str = "orders", kind: ResourceType = ResourceType.TOPIC
-) -> dict[str, ConfigEntry]:
-    resource = ConfigResource(kind, name)
+def configs(admin: AdminClient, name: str = "orders") -> dict[str, ConfigEntry]:
+    return described(admin, ConfigResource(ResourceType.TOPIC, name))
+
+
+def described(admin: AdminClient, resource: ConfigResource) -> dict[str, ConfigEntry]:
     found: dict[str, ConfigEntry] = admin.describe_configs([resource])[resource].result(TIMEOUT_SECONDS)
     return found
 
@@ -150,7 +157,7 @@ def test_single_values_are_altered(admin):
 
 
 def test_the_server_is_described_and_not_altered(server, admin):
-    found = configs(admin, "1", ResourceType.BROKER)
+    found = described(admin, ConfigResource(ResourceType.BROKER, "1"))
     assert found["advertised.listeners"].value == f"PLAINTEXT://{server.bootstrap}"
     assert found["num.partitions"].value == "1"
     change = ConfigResource(
@@ -186,7 +193,7 @@ def test_kafka_python_makes_and_alters_topics(python_admin):
     assert made["topics"][0]["error_code"] == 0
     with pytest.raises(TopicAlreadyExistsError):
         python_admin.create_topics([PythonNewTopic("orders", 2, 1)])
-    with pytest.raises(InvalidConfigurationError, match="did you mean retention.ms"):
+    with pytest.raises(InvalidConfigurationError, match=r"did you mean retention\.ms"):
         python_admin.create_topics([PythonNewTopic("other", 1, 1, topic_configs={"retention.m": "1"})])
     python_admin.create_partitions({"orders": PythonNewPartitions(3)})
     assert len(python_admin.describe_topics(["orders"])[0]["partitions"]) == 3
@@ -202,6 +209,28 @@ def test_kafka_python_sees_where_things_are(server, python_admin, settings):
     assert place["log_dir"] == settings.get("data_dir", "memory")
     (topic,) = place["topics"]
     assert (topic["name"], topic["partitions"][0]["partition_size"] > 0) == ("orders", True)
+
+
+# --- aiokafka, which asks in old versions
+
+
+def test_aiokafka_makes_and_alters_topics(server):
+    async def administrate() -> tuple[list[tuple[str, int]], list[str], list[str]]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=server.bootstrap)
+        await admin.start()
+        try:
+            made = await admin.create_topics([AioNewTopic("orders", 2, 1, topic_configs={"retention.ms": "1000"})])
+            resource = AioConfigResource(ConfigResourceType.TOPIC, "orders")
+            (described,) = await admin.describe_configs([resource])
+            await admin.create_partitions({"orders": AioNewPartitions(3)})
+            before = await admin.list_topics()
+            await admin.delete_topics(["orders"])
+            own = [entry[1] for entry in described.resources[0][4] if entry[0] == "retention.ms"]
+            return [(name, code) for name, code, _ in made.topic_errors], own, before
+        finally:
+            await admin.close()
+
+    assert asyncio.run(administrate()) == ([("orders", 0)], ["1000"], ["orders"])
 
 
 # --- what is kept

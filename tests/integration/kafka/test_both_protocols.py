@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gstream import Client
-from gstream.testing import ServerThread, Session
+from gstream.testing import TIMEOUT_SECONDS, ServerThread, Session
 from tests.integration.kafka.clients import (
     CODECS,
     CONSUMERS,
@@ -130,6 +131,39 @@ def test_a_group_of_lines_and_its_place(server: ServerThread) -> None:
         client.seek(7)
         assert client.consume(2) == [b"7", b"8"]
         assert [message.body for message in client.peek(5)] == [b"9"]
+
+
+def test_all_at_the_same_time(server: ServerThread) -> None:
+    """Each reader gets everything once, and what each producer sent in its order."""
+    count = 5000
+
+    def publish() -> None:
+        with Client(*server, topic="jobs") as client:
+            for start_at in range(0, count, 50):
+                client.publish([b"line %d" % number for number in range(start_at, start_at + 50)])
+
+    def produce(codec: str) -> None:
+        records = [Record(b"%s %d" % (codec.encode(), number)) for number in range(count)]
+        confluent_produce(server.bootstrap, "jobs", records, codec, batch_num_messages=100, linger_ms=0)
+
+    def consume() -> list[bytes]:
+        with Client(*server, topic="jobs") as client:
+            found: list[bytes] = []
+            while len(found) < 3 * count:
+                got = client.consume(1000, wait_seconds=TIMEOUT_SECONDS)
+                assert got, f"{len(found)} came"
+                found += got
+            return found
+
+    server.call(lambda service: service.broker.topic("jobs"))
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(consume), pool.submit(confluent_consume, server.bootstrap, "jobs", 3 * count)]
+        for done in [pool.submit(publish), pool.submit(produce, "none"), pool.submit(produce, "lz4")]:
+            done.result()
+        by_lines, by_records = readers[0].result(), [record.value for record in readers[1].result()]
+    assert by_lines == by_records
+    for name in (b"line", b"none", b"lz4"):
+        assert [body for body in by_lines if body.startswith(name)] == [b"%s %d" % (name, at) for at in range(count)]
 
 
 # --- a server that is started again

@@ -47,14 +47,16 @@ def test_too_new_a_client_is_told_in_the_oldest_version(start_server, connect):
     client.send_frame(struct.pack(">hhih", 18, 77, 5, -1) + b"\0from the future")
     frame = client.read_frame()
     assert frame == bytes.fromhex("00000005 0023 00000001 0012 0000 0004")
-    reply = client.ask(ApiVersionsRequest(client_software_name="t", client_software_version="1"), 4, ApiVersionsResponse)
+    reply = client.ask(
+        ApiVersionsRequest(client_software_name="t", client_software_version="1"), 4, ApiVersionsResponse
+    )
     assert reply.error_code == 0  # the connection is still in step
 
 
 @pytest.mark.parametrize("key", sorted(TABLE))
 def test_every_api_has_the_versions_of_its_classes(key):
     api = TABLE[key]
-    assert api.request.API_KEY == key
+    assert key == api.request.API_KEY
     assert api.versions[-1] <= api.request.max_version
     assert api.name == api.request.name.removesuffix("Request")
 

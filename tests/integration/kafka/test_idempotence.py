@@ -173,7 +173,9 @@ def test_a_server_that_is_killed_while_a_producer_goes_on(tmp_path: Path) -> Non
         while not is_over.is_set():
             producer.produce(TOPIC, b"%d" % number, partition=0, on_delivery=note)
             number += 1
-            producer.poll(0.0005)
+            producer.poll(0)
+            while number - len(stored) - len(failed) > 100 and not is_over.is_set():
+                producer.poll(0.01)
         producer.flush(TIMEOUT_SECONDS)
 
     server = start(tmp_path / "data")

@@ -24,6 +24,7 @@ from gstream.counted import CountedBatch, pack_counted
 from gstream.storage.directory import Directory
 from gstream.storage.frame import decode_frame, encode_frame
 from gstream.storage.log import LogSettings
+from gstream.storage.recordbatch import RecordBatch
 
 TIME_MS = 1764020000000
 TIME = "2025-11-24T21:33:20.000+00:00"
@@ -57,8 +58,8 @@ def data(tmp_path):
     orders.append([CountedBatch(0, 2, counted, TIME_MS)])
     record = b"\0\0\0\x02k\x01\x02\x02h\x01"  # the key k, no body, a header h without a value
     record = bytes([2 * len(record)]) + record
-    packed = [kafka_frame(codec, compress(codec, record)) for codec in CODECS]
-    orders.append([*packed, kafka_frame(7, record)])
+    frames = [*(kafka_frame(codec, compress(codec, record)) for codec in CODECS), kafka_frame(7, record)]
+    orders.append([RecordBatch(frame.stored, frame.header) for frame in frames])
     orders.close()
     directory.close()
     return path
