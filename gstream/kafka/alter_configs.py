@@ -12,7 +12,6 @@ from kafka.protocol.admin import AlterConfigsRequest, AlterConfigsResponse
 
 from gstream.kafka.altering import alter
 from gstream.kafka.api import Api, Context
-from gstream.kafka.resources import check_keys
 from gstream.kafka.topic_configs import check_values
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
 
 
 def _wanted(node: Node, topic: Topic, resource: Any) -> dict[str, str]:  # noqa: ARG001
-    check_keys(config.name for config in resource.configs)
-    return check_values(node.config, {config.name: config.value for config in resource.configs})
+    values = {config.name: config.value for config in resource.configs}  # Kafka takes the last of a name, too
+    return check_values(node.config, values)
 
 
 API = Api(33, "AlterConfigs", range(3), handle, AlterConfigsRequest, AlterConfigsResponse)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gstream.config import Config
 from gstream.kafka.api import Context
 from gstream.kafka.configs import LARGEST_LONG, Entry, Source, Synonym, Type
-from gstream.kafka.topic_configs import server_value
+from gstream.kafka.topic_configs import DEFAULTS, server_value
 from gstream.kafka.topic_keys import TOPIC_KEYS
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def describe_broker(node: Node, context: Context) -> list[Entry]:
 
 
 def _entry(config: Config, key: _BrokerKey) -> Entry:
-    value, default = key.show(config), key.show(Config())
+    value, default = key.show(config), key.show(DEFAULTS)
     synonyms = [Synonym(key.name, default, Source.DEFAULT)]
     if value != default:
         synonyms.insert(0, Synonym(key.name, value, Source.SERVER))
@@ -155,7 +155,7 @@ def _entry(config: Config, key: _BrokerKey) -> Entry:
 
 def _listeners(node: Node, context: Context) -> list[Entry]:
     """Where the server listens, and what clients are told: of this connection, which is what its client can use."""
-    config, default = node.config, Config()
+    config, default = node.config, DEFAULTS
     place = f"PLAINTEXT://{_address(config.kafka_host, context.peer.local_port)}"
     told = f"PLAINTEXT://{_address(*node.advertised(context))}"
     is_set = (config.kafka_host, config.kafka_port) != (default.kafka_host, default.kafka_port)

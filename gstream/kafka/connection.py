@@ -80,6 +80,7 @@ class KafkaConnection:
     __slots__ = (
         "_awaited",
         "_due",
+        "_errors_once",
         "_fd",
         "_gone",
         "_greenlet",
@@ -102,6 +103,8 @@ class KafkaConnection:
         self._fd = sock.fileno()
         self._hub = get_hub()
         self._greenlet = getcurrent()
+        # libuv reports an error together with the input before it, and stops watching (uv_poll_start: UV_EBADF).
+        self._errors_once = "libuv" in type(self._hub.loop).__module__
         self._outbox = outbox
         self._replies = Replies(self._release)
         self._out: list[Buffer] = []
@@ -126,23 +129,29 @@ class KafkaConnection:
         """
         self._wait_for_input()
         try:
-            return os.read(self._fd, READ_BYTES)
+            data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
             self._lose()
             raise ClientGone from error
+        if self._errors_once and data:
+            self._look_for_error()
+        return data
 
     def read_into(self, buffer: memoryview) -> int | None:
         """The same, into a buffer: how much was read."""
         self._wait_for_input()
         try:
-            return os.readv(self._fd, [buffer])
+            size = os.readv(self._fd, [buffer])
         except BlockingIOError:
             return None
         except OSError as error:
             self._lose()
             raise ClientGone from error
+        if self._errors_once and size:
+            self._look_for_error()
+        return size
 
     def set_due(self, seconds: float | None) -> None:
         """What the client has begun to send must be there after so long; None: nothing is begun."""
@@ -180,6 +189,10 @@ class KafkaConnection:
             raise LateError
         if self._gone:
             raise ClientGone
+
+    def _look_for_error(self) -> None:
+        if kernel.has_error(self._sock):
+            self._lose()
 
     def _on_readable(self) -> None:
         if self._reading:

@@ -17,7 +17,7 @@ from gstream.errors import FullError
 from gstream.kafka.api import Api, Context
 from gstream.kafka.assignments import check_assignments
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.resources import check_keys, check_once, repeated, wait_until_kept
+from gstream.kafka.resources import check_once, repeated, wait_until_kept
 from gstream.kafka.topic_configs import check_values, describe_topic, own_values, set_values
 from gstream.kafka.topics import check_name, find
 from gstream.protocol.arguments import MAX_PARTITIONS
@@ -80,7 +80,6 @@ def _plan(node: Node, wanted: Any) -> _Plan:
     partitions = _count_assigned(node, wanted) if wanted.assignments else _count(node, wanted)
     if partitions > MAX_PARTITIONS:
         raise KafkaError(Code.POLICY_VIOLATION, f"{partitions} partitions are too many: the limit is {MAX_PARTITIONS}")
-    check_keys(config.name for config in wanted.configs)
     values = check_values(node.config, {config.name: config.value for config in wanted.configs})
     return _Plan(wanted.name, partitions, values)
 

@@ -47,11 +47,12 @@ def _describe(node: Node, name: str) -> Any:
     if line_group is None:
         return _row(name, State.DEAD, "")
     row = _row(name, line_group.state, line_groups.PROTOCOL_TYPE)
+    row.protocol_data = line_groups.NAME
     row.members = [
         DescribedMember(
             member_id=id,
             group_instance_id=None,
-            client_id=line_groups.PROTOCOL_TYPE,
+            client_id=line_groups.NAME,
             client_host="",
             member_metadata=b"",
             member_assignment=b"",

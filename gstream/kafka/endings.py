@@ -10,7 +10,7 @@ Knows no socket and no request. Nothing here blocks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ from gstream.broker import Broker
 from gstream.commit import Commit, after, together
 from gstream.errors import GstreamError
 from gstream.header import unpack_header
-from gstream.kafka.transaction import Partition, Transaction
+from gstream.kafka.transaction import Identity, Partition, Transaction
 from gstream.kafka.transaction_store import TransactionStore
 from gstream.records import encode_marker
 from gstream.storage.producers import ProducerError
@@ -89,6 +89,31 @@ class Endings:
         self._store.keep_noted(transaction)
         self._go_on_when_kept(transaction)
 
+    def abort_unknown(self, known: Iterable[Transaction]) -> None:
+        """End what is open in logs and not among these: what was kept of it is lost, and nobody else would end it."""
+        theirs = {(each.identity.id, place) for each in known if each.is_open for place in each.partitions}
+        unknown = [
+            (Identity(*producer), (topic.name, number))
+            for topic in self._broker.topics.values()
+            for number, each in enumerate(topic.partitions)
+            for producer in each.producers.open_producers().items()
+            if (producer[0], (topic.name, number)) not in theirs
+        ]
+        if unknown:
+            log.warning("%d transactions that nothing is kept of are aborted", len(unknown))
+            self._agenda.at(self._agenda.clock(), partial(self._abort, unknown))
+
+    def _abort(self, unknown: list[tuple[Identity, Partition]]) -> None:
+        left = []
+        for identity, place in unknown:
+            try:
+                self._write_marker(identity, place, commits=False)
+            except GstreamError as error:
+                log.error("a transaction in %s:%d cannot be aborted yet: %s", *place, error)  # noqa: TRY400  # no bug
+                left.append((identity, place))
+        if left:
+            self._agenda.at(self._agenda.clock() + AGAIN_SECONDS, partial(self._abort, left))
+
     # --- telling everybody
 
     def _tell(self, transaction: Transaction) -> None:
@@ -99,23 +124,24 @@ class Endings:
                 if isinstance(each, str):
                     commits[each] = self._groups.end_pending(each, transaction.identity.id, transaction.commits)
                 else:
-                    commits[each] = self._write_marker(transaction, *each)
+                    commits[each] = self._write_marker(transaction.identity, each, commits=transaction.commits)
             except GstreamError as error:
                 refused = commits[each] = Commit()
                 refused.error, refused.is_done = error, True
         after(together(commits.values()), partial(self._told, transaction, commits))
 
-    def _write_marker(self, transaction: Transaction, name: str, partition: int) -> Commit | None:
+    def _write_marker(self, identity: Identity, place: Partition, *, commits: bool) -> Commit | None:
+        name, partition = place
         topic = self._broker.topics.get(name)
         if topic is None or partition >= len(topic.partitions):
             return None  # it was removed meanwhile
-        marker = encode_marker(*transaction.identity, commits=transaction.commits, time_ms=self._clock())
+        marker = encode_marker(*identity, commits=commits, time_ms=self._clock())
         header = unpack_header(marker)
         assert header is not None
         try:
             return topic.append_records(partition, marker, header).commit
         except ProducerError as error:  # its log knows more than is kept of the transaction, and nothing is open there
-            log.warning("transactional id %r: no marker in %s:%d: %s", transaction.id, name, partition, error)
+            log.warning("no end of a transaction in %s:%d: %s", name, partition, error)
             return None
 
     def _told(self, transaction: Transaction, commits: dict[Partition | str, Commit | None]) -> None:

@@ -14,7 +14,7 @@ from gstream.kafka.altering import alter
 from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.configs import Type, split_list
-from gstream.kafka.resources import check_keys
+from gstream.kafka.resources import repeated
 from gstream.kafka.topic_configs import check_values, own_values, server_value
 from gstream.kafka.topic_keys import TOPIC_KEYS
 
@@ -45,7 +45,9 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
 
 
 def _wanted(node: Node, topic: Topic, resource: Any) -> dict[str, str]:
-    check_keys(config.name for config in resource.configs)
+    twice = repeated(config.name for config in resource.configs)
+    if twice:
+        raise KafkaError(Code.INVALID_REQUEST, f"Error due to duplicate config keys: {', '.join(map(str, twice))}")
     wanted: dict[str, str | None] = dict(own_values(node, topic))
     for config in resource.configs:
         name, value = config.name, config.value

@@ -1,7 +1,8 @@
 """The line protocol's groups as Kafka's tools see them: they are listed, described, and tell how far they are.
 
-A line group is a group of one topic; groups of the same name, of several topics, are one group here. They are of
-another protocol type, so that no client of Kafka's takes itself for a member. Knows no wire format.
+A line group is a group of one topic; groups of the same name, of several topics, are one group here. They have no
+protocol type, as groups whose consumers choose for themselves what they read: others are not shown by Kafka's tools.
+What those call the assignor, and a consumer's client, says what they are. Knows no wire format.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.committed import Place
 from gstream.kafka.group import State
 
-__all__ = ["PROTOCOL_TYPE", "LineGroup", "all_of", "exists", "find", "offsets", "remove"]
+__all__ = ["NAME", "PROTOCOL_TYPE", "LineGroup", "all_of", "exists", "find", "offsets", "remove"]
 
-PROTOCOL_TYPE = "gstream"
+PROTOCOL_TYPE = ""
+NAME = "gstream"
 
 
 class LineGroup(NamedTuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["check_broker", "check_can_alter", "check_keys", "check_once", "find_topic", "repeated", "wait_until_kept"]
+__all__ = ["check_broker", "check_can_alter", "check_once", "find_topic", "repeated", "wait_until_kept"]
 
 
 def find_topic(node: Node, name: str) -> Topic:
@@ -60,13 +60,6 @@ def check_once(name: object, twice: set[object]) -> None:
     """Whether a request names this only once: it could ask for two things at once. Raises KafkaError."""
     if name in twice:
         raise KafkaError(Code.INVALID_REQUEST, f"the request names it more than once: {name}")
-
-
-def check_keys(names: Iterable[str]) -> None:
-    """Whether each key of a configuration is there only once. Raises KafkaError."""
-    twice = repeated(names)
-    if twice:
-        raise KafkaError(Code.INVALID_REQUEST, f"Error due to duplicate config keys: {', '.join(map(str, twice))}")
 
 
 def wait_until_kept(commit: Commit | None) -> KafkaError | None:

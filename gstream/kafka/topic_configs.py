@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gstream.config import Config
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.configs import LARGEST_LONG, Entry, Source, Synonym
+from gstream.kafka.configs import LARGEST_INT, LARGEST_LONG, Entry, Source, Synonym
 from gstream.kafka.topic_keys import CREATE_TIME, LOG_APPEND_TIME, TOPIC_KEYS
 from gstream.kafka.validation import max_batch_bytes
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["check_values", "describe_topic", "own_values", "server_value", "set_values"]
+__all__ = ["DEFAULTS", "check_values", "describe_topic", "own_values", "server_value", "set_values"]
 
 T = TypeVar("T")
 
 UNLIMITED = "-1"
+
+DEFAULTS = Config()
+"""A server to which nothing was said."""
 
 LONGEST_SECONDS = 1e9
 """As of --retain-seconds: 31 years; longer is without a limit."""
@@ -43,7 +46,7 @@ def server_value(config: Config, name: str) -> str:
         case "retention.ms":
             return _show_ms(config.limit_seconds)
         case "segment.bytes":
-            return str(config.segment_bytes)
+            return str(min(config.segment_bytes, LARGEST_INT))
         case "segment.ms":
             return _show_ms(config.segment_seconds)
     default = TOPIC_KEYS[name].default
@@ -147,7 +150,7 @@ def describe_topic(config: Config, values: Mapping[str, str]) -> list[Entry]:
 
 def _entry(config: Config, name: str, own: str | None) -> Entry:
     key = TOPIC_KEYS[name]
-    common, default = server_value(config, name), server_value(Config(), name)
+    common, default = server_value(config, name), server_value(DEFAULTS, name)
     synonyms = [Synonym(key.broker_name, default, Source.DEFAULT)]
     if common != default:
         synonyms.insert(0, Synonym(key.broker_name, common, Source.SERVER))

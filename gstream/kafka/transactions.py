@@ -61,6 +61,7 @@ class Transactions:
         self._clock = clock
         self._store = TransactionStore(facts)
         self._endings = Endings(broker, groups, self._store, self._now_ms)
+        self._endings.abort_unknown(self._store)
         for transaction in self._store:
             if transaction.is_ongoing:
                 left_ms = transaction.begun_ms + transaction.timeout_ms - self._now_ms()

@@ -94,9 +94,9 @@ class Chain:
 
     def add_records(self, data: bytes, count: int, newest_ms: int) -> None:
         """Put a batch of records at the end, the newest of which has that time, whatever that is."""
-        self._start_piece(data, count, RecordBatch, newest_ms)
+        piece = self._start_piece(data, count, RecordBatch, newest_ms)
         self._newest_ms = max(self._newest_ms, newest_ms)
-        self._end_place += len(data)
+        self._end_place += piece.size
         self.end_offset += count
 
     def _start_piece(self, data: bytes | bytearray, count: int, kind: type[Batch], time_ms: int) -> Piece:
@@ -133,7 +133,7 @@ class Chain:
     def _note_first(self) -> None:
         first = self._pieces[self._first]
         grows = first is self._last and type(first.data) is bytearray
-        self.first_end = NEVER if grows else first.place + len(first.data)
+        self.first_end = NEVER if grows else first.place + first.size
 
     # --- reading
 
@@ -147,6 +147,7 @@ class Chain:
             found.append(batch)
             max_messages -= batch.count
             max_bytes -= len(batch.data)
+        cursor.close()
         return found
 
     def find_time(self, time_ms: int) -> int:
@@ -169,7 +170,7 @@ class Chain:
             return StandIn(piece, offset), 0, offset
         data = piece.data
         if before == piece.count:
-            return piece, len(data), offset
+            return piece, piece.size, offset
         return piece, piece.kind.find_end(data, 0, len(data), before, piece.count) if before else 0, offset
 
     def piece_at(self, offset: int) -> Piece:
@@ -188,7 +189,7 @@ class Chain:
 class Cursor:
     """A reader's place in a chain."""
 
-    __slots__ = ("_chain", "_piece", "_position", "_time_end", "_time_ms", "offset", "place")
+    __slots__ = ("_chain", "_opened_bytes", "_piece", "_position", "_time_end", "_time_ms", "offset", "place")
 
     def __init__(self, chain: Chain, piece: Piece) -> None:
         self._chain = chain
@@ -196,6 +197,7 @@ class Cursor:
         self._position = 0
         self._time_ms = 0
         self._time_end = 0  # up to this offset, messages were published at _time_ms
+        self._opened_bytes = 0  # of records that were unpacked for it
         self.offset = piece.offset
         """Of the next message."""
         self.place = piece.place
@@ -260,9 +262,18 @@ class Cursor:
             entered = self._piece = StandIn(piece, piece.offset)
             self.offset = piece.offset
         if entered.open(self._chain.partition):
+            self._hold(entered.opened_bytes)
             return True
         self._leave(piece)
         return False
+
+    def _hold(self, size: int) -> None:
+        self._chain.budget.held_bytes += size - self._opened_bytes
+        self._opened_bytes = size
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self._hold(0)
 
     def _read_records(self, max_messages: int, max_bytes: int) -> Batch:
         """The next messages of the records that are open; their place is where these begin, until all are read."""
@@ -278,8 +289,9 @@ class Cursor:
     def _leave(self, piece: Piece) -> None:
         """Be at the end of a piece of records."""
         before = self.place
+        self._hold(0)
         self._piece, self._position, self.offset = piece, len(piece.data), piece.offset + piece.count
-        self.place = piece.place + len(piece.data)
+        self.place = piece.place + piece.size
         if before == self._chain.low_place:
             self._chain.settle()
 
@@ -289,6 +301,8 @@ class Cursor:
 
     def move(self, piece: Piece, position: int, offset: int) -> None:
         """Go to where this message lies."""
+        if self._opened_bytes:
+            self._hold(0)
         self._piece, self._position, self.offset = piece, position, offset
         self.place = piece.place + position
         self._time_end = 0

@@ -19,7 +19,6 @@ from crc32c import crc32c
 from gstream.batch import Batch
 from gstream.counted import KINDS, CountedBatch
 from gstream.header import BEFORE, CHECKED, CHECKED_FROM, HEADER_BYTES, LENGTH_FROM, MIN_LENGTH, Header, unpack_header
-from gstream.storage.batches import find_in_batch
 
 __all__ = [
     "COUNTED",
@@ -31,6 +30,7 @@ __all__ = [
     "decode_frame",
     "decode_header",
     "encode_frame",
+    "is_records",
 ]
 
 RECORDS: Final = 2
@@ -129,17 +129,6 @@ class Frame:
         """All of it and of those that follow it in its buffer, up to this one, as they lie on disk."""
         return memoryview(self._buffer)[self._start : last._start + last.header.size]
 
-    def find_record(self, time_ms: int, first: int = 0) -> tuple[int, int] | None:
-        """The offset and the time of its first message of this time or later, from this offset on; None: there is none.
-
-        Of records that cannot be read: see :func:`find_in_batch`.
-        """
-        if self.is_records:
-            return find_in_batch(self.view, time_ms, first)
-        header = self.header
-        is_there = header.next_offset > first and header.max_ms >= time_ms
-        return (max(first, header.base_offset), header.max_ms) if is_there else None
-
 
 def encode_frame(batch: Batch) -> tuple[bytes, bytes]:
     """A batch's header and data. All its messages must have been published at one time."""
@@ -163,7 +152,7 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
     if magic in KINDS:
         sound = attributes == magic and last_delta == records - 1 >= 0
     elif magic == RECORDS:
-        sound = not attributes & ~_RECORDS_ATTRIBUTES and 0 < records <= last_delta + 1
+        sound = is_records(magic, attributes, last_delta, records)
     else:
         raise FrameError("no frame begins here")
     if length < MIN_LENGTH or base_offset < 0 or not sound:
@@ -171,6 +160,11 @@ def decode_header(buffer: bytes, start: int = 0, offset: int | None = None) -> H
     if offset is not None and base_offset != offset:
         raise FrameError(f"offset {base_offset} where {offset} was due")
     return header
+
+
+def is_records(magic: int, attributes: int, last_delta: int, records: int) -> bool:
+    """Whether these fields are those of a batch of Kafka's records."""
+    return magic == RECORDS and not attributes & ~_RECORDS_ATTRIBUTES and 0 < records <= last_delta + 1
 
 
 def check_crc(header: Header, buffer: bytes, start: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from gstream.agenda import Agenda
 from gstream.batch import Batch
 from gstream.header import BytesLike, Header
+from gstream.record import CONTROL
 from gstream.storage.budget import Budget
 from gstream.storage.chain import Chain, Cursor
 from gstream.storage.chain_records import fetch, find_record, newest_record
@@ -206,7 +207,7 @@ class MemoryLog(Chain):
         size = header.size
         if memory.stored_bytes + memory.held_bytes + size > memory.max_bytes:
             memory.make_room(size)
-            if size > memory.room_bytes:
+            if size > memory.room_bytes and not header.attributes & CONTROL:  # an end frees what waits for it
                 return None
         offset = self.end_offset
         batch = RecordBatch(data, header)
@@ -231,6 +232,7 @@ class MemoryLog(Chain):
     def close_cursor(self, cursor: Cursor) -> None:
         """Keep nothing for it any more."""
         self.cursors.remove(cursor)
+        cursor.close()
         self.alone = len(self.cursors) == 1
         self.settle()
 

@@ -13,14 +13,18 @@ from gstream.batch import Batch
 from gstream.counted import CountedBatch
 from gstream.header import unpack_header
 from gstream.record import RecordsError
-from gstream.storage.recordbatch import opened
+from gstream.storage.recordbatch import RecordBatch, opened
 
-__all__ = ["OPEN_PIECE_BYTES", "Piece", "StandIn"]
+__all__ = ["OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
 
 log = logging.getLogger(__name__)
 
 OPEN_PIECE_BYTES = 64 * 1024
 """An open piece is closed at this size: small enough that a consumed one is soon freed."""
+
+
+RECORDS_PIECE_BYTES = 200
+"""What a piece takes beside its data: batches of records, each of which is one, may be small."""
 
 
 class Piece:
@@ -48,6 +52,11 @@ class Piece:
     def grows(self) -> bool:
         """Whether there is room for more messages in it."""
         return type(self.data) is bytearray and len(self.data) < OPEN_PIECE_BYTES
+
+    @property
+    def size(self) -> int:
+        """What it counts for in its chain, in bytes."""
+        return len(self.data) + (RECORDS_PIECE_BYTES if self.kind is RecordBatch else 0)
 
     @property
     def first_ms(self) -> int:
@@ -113,6 +122,11 @@ class StandIn(Piece):
             before = self.offset - piece.offset
             self._position = messages.find_end(messages.data, 0, len(messages.data), before, piece.count)
         return True
+
+    @property
+    def opened_bytes(self) -> int:
+        """Of the messages, once they are at hand."""
+        return 0 if self._messages is None else len(self._messages.data)
 
     def read(self, offset: int, max_messages: int, max_bytes: int) -> CountedBatch:
         """The next messages, from this offset on: see Cursor.read."""

@@ -6,8 +6,10 @@ Knows no log.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gstream.commit import Commit
+if TYPE_CHECKING:
+    from gstream.commit import Commit
 
 __all__ = ["Fetched", "OffsetOutOfRangeError", "Placed"]
 

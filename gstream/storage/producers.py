@@ -193,6 +193,10 @@ class ProducerStates:
         """Before which offset it is known of each message whether it counts: there, no transaction is open."""
         return min(self._open.values(), default=end)
 
+    def open_producers(self) -> dict[int, int]:
+        """Whose transactions are open: their ids, and the epoch of each."""
+        return {producer_id: self._stored[producer_id].epoch for producer_id in self._open}
+
     def aborted(self, first: int, end: int) -> list[tuple[int, int]]:
         """Transactions that were aborted and have messages in this range: their producers, and where they began."""
         at = bisect_left(self._aborted, first, key=lambda each: each[2])

@@ -19,10 +19,10 @@ from typing import Final
 
 from crc32c import crc32c
 
-from gstream.header import CHECKED_FROM, HEADER_BYTES, Header, unpack_header
+from gstream.header import CHECKED_FROM, HEADER_BYTES, LENGTH_FROM, MIN_LENGTH, Header, unpack_header
 from gstream.storage.files import Files
 from gstream.storage.finding import Finding, Kind
-from gstream.storage.frame import Frame, FrameError, check_crc, decode_header
+from gstream.storage.frame import Frame, FrameError, check_crc, decode_header, is_records
 from gstream.storage.index import Index
 
 __all__ = ["NO_LIMIT", "WINDOW_BYTES", "Gap", "Window", "scan"]
@@ -124,6 +124,37 @@ class Window:
         start = position - self._start
         header = unpack_header(self._buffer, start)
         return header is not None and start + header.size <= len(self._buffer)
+
+    def run(self, position: int, offset: int, first: int, end: int, max_bytes: int) -> tuple[memoryview, int] | None:
+        """Consecutive record batches from the one on that holds the offset ``first``, and the offset behind them.
+
+        At this position, the frame with ``offset`` is due. At least one batch, and others as far as they are in memory,
+        begin before ``end`` and fit; None: something else is among them, and has to be looked at frame by frame. This
+        takes a third of what that takes.
+        """
+        start = self._take(position, HEADER_BYTES)
+        buffer = self._buffer
+        view = memoryview(buffer)
+        began, size = start, 0
+        while offset < end:
+            header = unpack_header(buffer, start)
+            if header is None:
+                break
+            base_offset, length, _, magic, crc, attributes, last_delta, _, _, _, _, _, records = header
+            stop = start + length + LENGTH_FROM
+            following = offset + last_delta + 1
+            if not is_records(magic, attributes, last_delta, records) or base_offset != offset or length < MIN_LENGTH:
+                return None
+            if stop > len(buffer) or (size and stop - began > max_bytes):
+                break
+            if following > first:
+                if following > self.limit or crc32c(view[start + CHECKED_FROM : stop]) != crc:
+                    return None
+                size = stop - began
+            else:
+                began = stop
+            start, offset = stop, following
+        return (view[began : began + size], offset) if size else None
 
     def checksum(self, position: int, end: int, crc: int) -> int:
         """The checksum of bytes that follow those whose checksum is given."""

@@ -295,6 +295,14 @@ class Segment:
                     break
         return frames
 
+    def read_run(self, offset: int, max_bytes: int, end: int, report: Report) -> tuple[memoryview, int] | None:
+        """Consecutive record batches from the one on that holds this offset: see Window.run."""
+        size = self.size
+        with self._files.opening(self.path) as fd:
+            window = Window(self._files, fd, size, self.limit, max_bytes + self._interval_bytes)
+            _, position, due = self._begin(window, lambda index: index.find(offset), report)
+            return window.run(position, due, offset, end, max_bytes)
+
     def frames_since(self, time_ms: int, report: Report) -> Iterator[Frame]:
         """The frames that have a message of this time or later."""
         size = self.size

@@ -17,7 +17,7 @@ from typing import Final
 
 from gstream.batch import Batch
 from gstream.record import RecordsError
-from gstream.storage.batches import newest_in_batch
+from gstream.storage.batches import find_in_batch, newest_in_batch
 from gstream.storage.converted import Converted
 from gstream.storage.files import storage_errors
 from gstream.storage.finding import Finding, Kind, Report
@@ -146,6 +146,12 @@ class Segments:
 
     def read_records(self, offset: int, max_bytes: int, end: int, place: tuple[Converted, int]) -> Fetched:
         """The same as batches of records, as far as they begin before ``end``: see DiskLog.read_records."""
+        segment = self._segment_of(offset)
+        with storage_errors(self.path), self._while_there(segment):
+            run = segment.read_run(offset, max_bytes, end, self._report)
+            self._remember(segment)
+            if run is not None:
+                return Fetched([run[0]], len(run[0]), run[1])
         return fetch(self.read_frames(offset, max_bytes), place, offset, max_bytes, end)
 
     # --- times
@@ -165,7 +171,7 @@ class Segments:
         Raises StorageError.
         """
         for frame in self._frames_since(time_ms, first):
-            if found := frame.find_record(time_ms, first):
+            if found := _find_in(frame, time_ms, first):
                 return found
         return None
 
@@ -229,3 +235,10 @@ class Segments:
         if told not in self._reported:
             self._reported.add(told)
             self._told(finding)
+
+
+def _find_in(frame: Frame, time_ms: int, first: int) -> tuple[int, int] | None:
+    """The offset and the time of a frame's first message of this time or later, from this offset on."""
+    if frame.is_records:
+        return find_in_batch(frame.view, time_ms, first)
+    return max(first, frame.offset), frame.header.max_ms

@@ -346,6 +346,36 @@ def test_replaying_takes_nothing(start: Start, client: Client) -> None:
     assert not [name for name in client.stats("jobs") if name.startswith("group.replay")]
 
 
+# --- kafka_confluent.py and kafka_python_clients.py
+
+with_kafka = pytest.mark.parametrize("server", [{"kafka": True}], indirect=True)
+
+
+@with_kafka
+def test_each_order_is_billed_once(start: Start, server: ServerThread) -> None:
+    for _ in range(2):
+        assert finish(start("kafka_confluent.py", server.bootstrap)) == (0, b"customer 7: tea\ncustomer 7: milk\n", b"")
+    with Client(*server, topic="bills", details=True) as client, client.lease(9) as bills:
+        assert [bill.body for bill in bills] == [b"customer 7: tea", b"customer 7: milk"] * 2
+        assert {(bill.key, bill.headers) for bill in bills} == {(b"customer 7", (("source", b"shop"),))}
+
+
+@with_kafka
+def test_a_group_sees_each_reading_once(start: Start, server: ServerThread) -> None:
+    for _ in range(2):
+        code, output, errors = finish(start("kafka_python_clients.py", server.bootstrap))
+        assert (code, sorted(output.splitlines()), errors) == (
+            0,
+            [b"attic 31.0 C", b"cellar 11.4 C", b"cellar 11.5 C"],
+            b"",
+        )
+    with Client(*server, topic="readings", details=True) as client, client.lease(9) as readings:
+        cellar = [reading for reading in readings if reading.key == b"cellar"]
+        assert [reading.body for reading in cellar] == [b"11.5", b"11.4"] * 2
+        assert len({reading.id.partition(":")[0] for reading in cellar}) == 1
+        assert len(list(readings)) == 6
+
+
 # --- all of them
 
 

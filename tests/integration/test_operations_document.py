@@ -2,100 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gstream import Client
-from gstream.testing import TIMEOUT_SECONDS, ServerProcess
+from gstream.testing import ServerProcess
+from tests.integration.sessions import DOCS, README, ROOT, check, read_plays
 
-ROOT = Path(__file__).parents[2]
-OPERATIONS = ROOT / "docs" / "operations.md"
-README = ROOT / "README.md"
-BLOCK = re.compile(r"^```console\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-PORTS = ("8080", "8081")
-"""Of the documents; in their places are two that are free here."""
-MARK = "\x01"
-"""Printed before the output of each command."""
-ENDED = re.compile(rf"[^\s{MARK}]+: line \d+: +\d+ (?:Killed|Terminated) .*\n")
-"""What a shell that is no terminal's says of a server that was killed."""
+OPERATIONS = DOCS / "operations.md"
 
-
-@dataclass(frozen=True)
-class Step:
-    """A command, and what it prints: a line that is ``…`` stands for any, within a line it stands for some of it."""
-
-    command: str
-    output: str
-
-    def is_printed_by(self, text: str) -> bool:
-        return re.fullmatch(re.escape(self.output).replace("…", ".*"), text) is not None
-
-
-@dataclass(frozen=True)
-class Play:
-    """One session of a document."""
-
-    name: str
-    steps: list[Step]
-
-
-def read_plays(path: Path, having: str) -> Iterator[Play]:
-    """The sessions in which this is typed."""
-    document = path.read_text(encoding="utf-8")
-    for block in BLOCK.finditer(document):
-        if having in block["text"]:
-            parts = re.split(r"^\$ (.*\n)", block["text"], flags=re.MULTILINE)
-            assert parts[0] == "", f"something before the first command in {block[0]}"
-            line = document.count("\n", 0, block.start()) + 1
-            steps = [Step(command, output) for command, output in zip(parts[1::2], parts[2::2], strict=True)]
-            yield Play(f"{path.name}-line-{line}", steps)
-
-
-def free_ports() -> list[str]:
-    """As many as the documents use; together, so that they differ."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return [str(each.getsockname()[1]) for each in (one, other)]
-
-
-def play_all(steps: list[Step], folder: Path) -> list[str]:
-    """What each command prints, when they are typed one after the other; servers that are left are ended."""
-    ports = free_ports()
-    script = "".join(f"printf '{MARK}'\n{step.command}" for step in steps)
-    for named, ours in zip(PORTS, ports, strict=True):
-        script = re.sub(rf"\b{named}\b", ours, script)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GSTREAM_")}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "GSTREAM_PORT": ports[0]}
-    shell = subprocess.Popen(
-        ["bash"],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        printed = shell.communicate(script.encode(), timeout=4 * TIMEOUT_SECONDS)[0].decode()
-    finally:
-        with suppress(ProcessLookupError):  # usually nothing is left
-            os.killpg(shell.pid, signal.SIGKILL)
-        shell.wait()
-    for named, ours in zip(PORTS, ports, strict=True):
-        printed = printed.replace(f":{ours}", f":{named}")
-    return ENDED.sub("", printed).split(MARK)[1:]
-
-
-PLAYS = [*read_plays(README, "--data-dir"), *read_plays(OPERATIONS, "")]
+PLAYS = [*read_plays(README, "--data-dir"), *read_plays(OPERATIONS)]
 
 
 def test_the_documents_have_sessions() -> None:
@@ -110,9 +28,7 @@ def test_sessions(tmp_path: Path) -> None:
     for play in PLAYS:
         folder = tmp_path / play.name.partition("-")[0]
         folder.mkdir(exist_ok=True)
-        printed = play_all(play.steps, folder)
-        for step, text in zip(play.steps, printed, strict=True):
-            assert step.is_printed_by(text), f"{play.name}: {step.command}printed {text!r}, not {step.output!r}"
+        check(play, folder)
 
 
 def table(heading: str) -> list[str]:

@@ -127,4 +127,6 @@ class Librdkafka:
         if code:
             failure = _FAILURE.search(told)
             return Outcome(number, FAILED, failure[1] if failure else f"exit code {code}", seconds)
-        return Outcome(number, PASSED if "| PASSED |" in re.sub(" +", " ", told) else SKIPPED, "by itself", seconds)
+        if "| PASSED |" in re.sub(" +", " ", told):
+            return Outcome(number, PASSED, seconds=seconds)
+        return Outcome(number, SKIPPED, "by itself", seconds)

@@ -2,7 +2,7 @@ import pytest
 
 from gstream.kafka import alter_configs
 from gstream.kafka.codes import Code
-from gstream.kafka.topic_configs import own_values
+from gstream.kafka.topic_configs import describe_topic, own_values
 from tests.unit.admin_ground import BROKER, LOGGER, TOPIC, answers, ask, make_node
 
 Resource = alter_configs.API.request.AlterConfigsResource
@@ -37,6 +37,18 @@ def test_all_that_is_set_is_replaced(node, version):
     assert node.broker.topics["orders"].retain_seconds is None
 
 
+def test_of_two_values_the_last_one_is_set(node):
+    alter(node, resource("orders", ("retention.ms", "1"), ("retention.ms", "2")))
+    assert own(node) == {"retention.ms": "2"}
+
+
+def test_all_that_is_described_may_be_set(node):
+    described = describe_topic(node.config, own(node))
+    rows = alter(node, resource("orders", *((entry.name, entry.value) for entry in described)))
+    assert answers(rows) == {"orders": Code.NONE}
+    assert own(node) == {entry.name: entry.value for entry in described}
+
+
 def test_nothing_is_as_the_server_says(node):
     assert answers(alter(node, resource("orders"))) == {"orders": Code.NONE}
     assert own(node) == {}
@@ -55,7 +67,6 @@ def test_it_is_only_checked(node):
         (resource("orders", ("offset.metadata.max.bytes", "1")), Code.INVALID_CONFIG, "offset.metadata.max.bytes"),
         (resource("orders", ("retention.ms", "soon")), Code.INVALID_CONFIG, "possible is"),
         (resource("orders", ("retention.ms", None)), Code.INVALID_CONFIG, "Null value"),
-        (resource("orders", ("retention.ms", "1"), ("retention.ms", "2")), Code.INVALID_REQUEST, "retention.ms"),
         (resource("1", ("message.max.bytes", "1"), kind=BROKER), Code.INVALID_REQUEST, "by the server's options"),
         (resource("", ("message.max.bytes", "1"), kind=BROKER), Code.INVALID_REQUEST, "by the server's options"),
         (resource("2", ("message.max.bytes", "1"), kind=BROKER), Code.INVALID_REQUEST, "Unexpected broker id"),

@@ -2,6 +2,7 @@ import pytest
 
 from gstream.kafka import create_topics
 from gstream.kafka.codes import Code
+from gstream.kafka.topic_configs import own_values
 from gstream.protocol.arguments import MAX_PARTITIONS
 from tests.unit.admin_ground import answers, ask, make_node
 
@@ -103,10 +104,11 @@ def test_a_topic_that_is_named_twice_is_not_made(node):
     assert set(node.broker.topics) == {"fine"}
 
 
-def test_a_key_that_is_there_twice_is_refused(node):
+def test_of_two_values_the_last_one_is_set(node):
     topic = wanted(retention_ms="1")
     topic.configs.append(Setting(name="retention.ms", value="2"))
-    assert answers(create(node, topic)) == {"orders": Code.INVALID_REQUEST}
+    assert answers(create(node, topic)) == {"orders": Code.NONE}
+    assert own_values(node, node.broker.topics["orders"]) == {"retention.ms": "2"}
 
 
 def test_limits_are_the_servers():

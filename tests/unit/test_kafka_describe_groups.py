@@ -72,7 +72,8 @@ def test_a_line_group(node, version):
     topic = node.broker.topic("orders")
     group = topic.group("readers")
     (row,) = describe(node, "readers", version=version)
-    assert (row.error_code, row.group_state, row.protocol_type, row.members) == (Code.NONE, "Empty", "gstream", [])
+    assert (row.error_code, row.group_state, row.protocol_type, row.members) == (Code.NONE, "Empty", "", [])
+    assert row.protocol_data == "gstream"
     topic.publish(b"px\n", 1)
     group.lease(Consumer(node.engine), group.take(1, 1000))
     (row,) = describe(node, "readers", version=version)

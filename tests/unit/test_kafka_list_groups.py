@@ -29,7 +29,7 @@ def test_all_groups(node, version):
     assert {row.group_id: row.protocol_type for row in rows} == {
         "workers": "consumer",
         "offsets": "",
-        "readers": "gstream",
+        "readers": "",
     }
     if version >= 4:
         states = {row.group_id: row.group_state for row in rows}

@@ -176,6 +176,7 @@ def test_what_is_set_for_a_topic_is_shown_as_that():
         (Config(limit_bytes=5), "retention.bytes", "5"),
         (Config(limit_seconds=0.0001), "retention.ms", "1"),
         (Config(segment_bytes=4096), "segment.bytes", "4096"),
+        (Config(segment_bytes=2 << 30), "segment.bytes", "2147483647"),
         (Config(segment_seconds=60), "segment.ms", "60000"),
         (Config(), "compression.type", "producer"),
     ],

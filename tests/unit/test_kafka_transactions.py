@@ -374,7 +374,7 @@ def test_a_log_that_knows_a_later_producer_needs_no_marker(ground, caplog):
     with caplog.at_level(logging.WARNING):
         ground.transactions.end("a", identity, commits=True)
     assert ground.topic.markers == [(1, identity, True)]
-    assert "no marker in t:0: there is a later one" in caplog.text
+    assert "no end of a transaction in t:0: there is a later one" in caplog.text
 
 
 def test_others_have_a_turn_while_many_partitions_are_told(ground, monkeypatch):
@@ -525,6 +525,27 @@ def test_a_clock_that_was_set_back_does_not_make_it_longer(disk):
     disk.crash()
     disk.sleep(60)
     assert len(disk.topic.markers) == 1
+
+
+def test_what_is_open_in_a_log_and_not_known_is_aborted(disk, caplog):
+    identity = begin(disk)
+    first, second, third = disk.topic.partitions
+    first.opened = {identity.id: identity.epoch}
+    second.opened = {identity.id: identity.epoch, 5: 6}
+    disk.topic.refusals[2] = FullError("no room")
+    third.opened = {7: 8}
+    with caplog.at_level(logging.WARNING):
+        disk.crash()
+        assert not disk.topic.markers
+        disk.sleep(0)
+    assert disk.topic.markers == [(1, identity, False), (1, (5, 6), False)]
+    assert "3 transactions that nothing is kept of are aborted" in caplog.text
+    assert "cannot be aborted yet: no room" in caplog.text
+    disk.topic.refusals.clear()
+    disk.sleep(endings.AGAIN_SECONDS)
+    assert disk.topic.markers[2:] == [(2, (7, 8), False)]
+    disk.transactions.end("a", identity, commits=True)
+    assert disk.topic.markers[3:] == [(0, identity, True)]
 
 
 # --- replies

@@ -324,8 +324,8 @@ def test_ids_are_right_after_a_sync_that_fails_while_something_is_written(make):
         gevent.sleep(0)
         commits.append(ground.start_publishing(b"c"))
     outcomes = [outcome(commit) for commit in commits]
-    ground.files.errors.clear()
     until(lambda: ground.log._failure is not None)
+    ground.files.errors.clear()
     ground.sleep(REOPEN_SECONDS)
     until(lambda: outcome(ground.start_publishing(b"d")) == "stored")
     assert ground.log.next_offset == ground.log.end_offset

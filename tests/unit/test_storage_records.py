@@ -464,6 +464,26 @@ def test_memory_is_counted_exactly():
     assert (memory.used_bytes, memory.stored_bytes) == (0, 0)
 
 
+def test_what_is_unpacked_for_a_group_is_counted():
+    ground = RecordsInMemory()
+    memory = ground.disk
+    for _ in range(2):
+        ground.append(batch_of(*[b"x" * 1000] * 100, compression=1))
+    for group, most in (("one", 1), ("two", 99)):
+        ground.take(group, most)
+    assert 200_000 < memory.held_bytes <= 202_000
+    ground.take("two", 1)
+    assert 100_000 < memory.held_bytes <= 101_000
+    ground.topic.group("one").seek(lambda _log: 150)
+    assert memory.held_bytes == 0
+    ground.take("one", 1)
+    assert memory.held_bytes > 100_000
+    ground.topic.forget_group("one")
+    assert memory.held_bytes == 0
+    assert len(ground.log.peek(150, 10, 1000)) == 1
+    assert memory.held_bytes == 0
+
+
 def test_deleting_gives_memory_back():
     ground = RecordsInMemory()
     for _ in range(3):

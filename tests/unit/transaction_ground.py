@@ -57,11 +57,23 @@ class FakeKeeper:
             commit.finish(error)
 
 
+class FakeLog:
+    """opened: the ids of producers whose transactions are open there, and their epochs."""
+
+    def __init__(self):
+        self.opened = {}
+        self.producers = self
+
+    def open_producers(self):
+        return self.opened
+
+
 class FakeTopic:
     """markers: of each that was stored, its partition, whose it is, and what it says."""
 
-    def __init__(self, partitions=1):
-        self.partitions = [object()] * partitions
+    def __init__(self, partitions=1, name="t"):
+        self.name = name
+        self.partitions = [FakeLog() for _ in range(partitions)]
         self.markers = []
         self.refusals = {}
         self.waits = False
@@ -138,7 +150,8 @@ class Ground:
 
     def crash(self):
         """Another server finds what was kept."""
-        self.keeper = FakeKeeper(self.keeper.kept)
+        if self.keeper is not None:
+            self.keeper = FakeKeeper(self.keeper.kept)
         self.time.agenda = self.broker.agenda = type(self.time.agenda)(self.time.clock)
         self._open()
 

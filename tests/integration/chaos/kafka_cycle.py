@@ -51,7 +51,9 @@ Sent = dict[int, list[bytes]]
 """By partition, in the order in which it was sent."""
 
 
-def violations(what: str, expected: Iterable[Sent], found: Sent, forbidden: frozenset[bytes] = frozenset()) -> list[str]:
+def violations(
+    what: str, expected: Iterable[Sent], found: Sent, forbidden: frozenset[bytes] = frozenset()
+) -> list[str]:
     """What is wrong with what was found: each of the expected lists is to be there, once and in order, and no more."""
     wrong: list[str] = []
     for partition, values in found.items():

@@ -21,6 +21,9 @@ from gstream.testing import TIMEOUT_SECONDS, wait_until
 
 __all__ = ["CLIENTS", "GroupConsumer", "consumers_of", "settle"]
 
+FATAL = -150
+"""librdkafka's _FATAL: the consumer cannot go on."""
+
 SESSION_MS, HEARTBEAT_MS = 3000, 100
 """Heartbeats also tell that all have to join again: the more often, the sooner."""
 
@@ -69,7 +72,7 @@ class ConfluentConsumer:
     def poll(self) -> list[bytes]:
         messages = self.consumer.consume(1000, 0.02)
         for message in messages:
-            if message.error() is not None and message.error().fatal():
+            if message.error() is not None and message.error().code() == FATAL:
                 raise confluent_kafka.KafkaException(message.error())
         return [message.value() for message in messages if message.error() is None]
 
@@ -153,7 +156,7 @@ class KafkaPythonConsumer(ThreadedConsumer):
         consumer = kafka.KafkaConsumer(**self._settings)
         consumer.subscribe([self._topic], listener=Listener())
         while not self.closing:
-            self.note(consumer.poll(300), consumer.assignment())
+            self.note(consumer.poll(1000), consumer.assignment())
             if not self.commits.empty():
                 consumer.commit()
                 self.commits.get().set()

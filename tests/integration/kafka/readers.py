@@ -34,7 +34,7 @@ def read(bootstrap: str, topic: str, partitions: int = 1, isolation: str = COMMI
             error = message.error()
             if error is None:
                 found.append((message.partition(), message.offset(), message.value()))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's own codes begin so
+            elif error.code() == KafkaError._PARTITION_EOF:  # librdkafka's own codes begin so
                 left.discard(message.partition())
             else:
                 raise AssertionError(f"the consumer says: {error}")

@@ -27,9 +27,7 @@ Topic = ProduceRequest.TopicProduceData
 
 
 def start_id(raw: Raw, version: int = 4) -> int:
-    request = InitProducerIdRequest(
-        transactional_id=None, transaction_timeout_ms=0, producer_id=-1, producer_epoch=-1
-    )
+    request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0, producer_id=-1, producer_epoch=-1)
     reply = raw.ask(request, version, InitProducerIdResponse)
     assert (reply.error_code, reply.producer_epoch) == (0, 0)
     return int(reply.producer_id)

@@ -30,6 +30,7 @@ from kafka.protocol.producer import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from gstream import Client
 from gstream.testing import TIMEOUT_SECONDS, ServerProcess, ServerThread, wait_until
 from tests.integration.kafka.conftest import Raw
 from tests.integration.kafka.readers import COMMITTED, UNCOMMITTED, read
@@ -139,8 +140,6 @@ def test_a_topic_that_is_deleted_in_between_holds_nobody_up(server: ServerThread
 
 
 def test_what_nc_publishes_lies_between_transactions(server: ServerThread) -> None:
-    from gstream import Client  # noqa: PLC0415  # the others need none
-
     producer = make_producer(server.bootstrap)
     producer.begin_transaction()
     produce(producer, b"1")
@@ -190,6 +189,19 @@ def test_a_member_that_was_replaced_does_not_commit(server: ServerThread) -> Non
     with pytest.raises(KafkaException) as raised:
         producer.send_offsets_to_transaction([TopicPartition("in", 0, 1)], metadata, TIMEOUT_SECONDS)
     assert raised.value.args[0].txn_requires_abort()
+    producer.abort_transaction(TIMEOUT_SECONDS)
+
+
+def test_a_group_of_the_line_protocol_takes_no_offsets(server: ServerThread) -> None:
+    with Client(*server, topic=TOPIC, group="g") as client:
+        client.consume()
+    producer = make_producer(server.bootstrap)
+    with consumer_of(server.bootstrap) as consumer:
+        metadata = consumer.consumer_group_metadata()
+    producer.begin_transaction()
+    with pytest.raises(KafkaException) as raised:
+        producer.send_offsets_to_transaction([TopicPartition(TOPIC, 0, 1)], metadata, TIMEOUT_SECONDS)
+    assert raised.value.args[0].code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL
     producer.abort_transaction(TIMEOUT_SECONDS)
 
 
@@ -318,10 +330,9 @@ def test_aiokafka(server: ServerThread) -> None:
                 await producer.send_and_wait(TOPIC, b"1", partition=0)
                 offsets = {AioPartition(TOPIC, 0): 1}
                 await producer.send_offsets_to_transaction(offsets, "g")
-            with pytest.raises(ZeroDivisionError):
-                async with producer.transaction():
-                    await producer.send_and_wait(TOPIC, b"2", partition=0)
-                    raise ZeroDivisionError
+            await producer.begin_transaction()
+            await producer.send_and_wait(TOPIC, b"2", partition=0)
+            await producer.abort_transaction()
             async with producer.transaction():
                 await producer.send_and_wait(TOPIC, b"3", partition=0)
         consumer = AIOKafkaConsumer(

@@ -1,0 +1,121 @@
+"""docs/kafka.md, and what README.md shows of Kafka's clients: the sessions, the tables, and the program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gstream.config import Config
+from gstream.kafka.table import TABLE
+from gstream.kafka.topic_configs import server_value
+from gstream.kafka.topic_keys import TOPIC_KEYS, TopicKey
+from gstream.testing import TIMEOUT_SECONDS
+from tests.integration.sessions import DOCS, README, Play, check, read_plays
+
+DOCUMENT = DOCS / "kafka.md"
+TEXT = DOCUMENT.read_text(encoding="utf-8")
+PLAYS = [*read_plays(README, "--kafka"), *read_plays(DOCUMENT)]
+OPTIONS = dict.fromkeys(re.findall(r"`(--(?:no-)?[a-z-]+)", TEXT))
+LINK = re.compile(r"\]\((?P<path>[^)#:]*)(?:#(?P<heading>[^)]+))?\)")
+FIRST_ROW = 2
+"""Behind the heading, and the line below it."""
+
+
+def tables(first: str) -> list[list[list[str]]]:
+    """All tables whose heading begins so: the cells of their rows."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE):
+        rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in block.splitlines()]
+        if rows[0][0] == first:
+            found.append(rows[FIRST_ROW:])
+    return found
+
+
+def test_the_documents_have_sessions() -> None:
+    names = [play.name for play in PLAYS]
+    assert sum(name.startswith("kafka") for name in names) == TEXT.count("```console\n")
+    assert sum(name.startswith("README") for name in names) == 1
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=[play.name for play in PLAYS])
+def test_session(play: Play, tmp_path: Path) -> None:
+    for program in ("kcat", "nc"):
+        if shutil.which(program) is None and any(f"{program} " in step.command for step in play.steps):
+            pytest.skip(f"{program} is not installed")
+    check(play, tmp_path)
+
+
+def test_the_apis_are_those_that_are_served() -> None:
+    (rows,) = [rows for rows in tables("key") if rows[0][1] == "Produce"]
+    told = [(int(key), name, versions) for key, name, versions, _ in rows]
+    served = []
+    for key, api in sorted(TABLE.items()):
+        first, last = api.versions[0], api.versions[-1]
+        served.append((key, api.name, str(first) if first == last else f"{first} to {last}"))
+    assert told == served
+
+
+def test_the_settings_of_topics_are_those_there_are() -> None:
+    working, shown, fixed = [rows for rows in tables("key") if rows[0][1] != "Produce"]
+    rows = [*working, *shown, *fixed]
+    assert sorted(row[0].strip("`") for row in rows) == sorted(TOPIC_KEYS)
+    for row in rows:
+        key = TOPIC_KEYS[row[0].strip("`")]
+        assert row[1].strip("`").replace("2^63 - 1", str(2**63 - 1)) == default_of(key), key.name
+    for kind, prefix in ((shown, "Kept and shown;"), (fixed, "Only its default:")):
+        named = {row[0].strip("`") for row in kind}
+        assert named == {key.name for key in TOPIC_KEYS.values() if key.documentation.startswith(prefix)}
+
+
+def default_of(key: TopicKey) -> str:
+    """As the document has it: an option, or the text."""
+    if key.default is not None:
+        return key.default
+    small = Config(
+        max_message_bytes=1, limit_bytes=2, limit_seconds=3.0, segment_bytes=4, segment_seconds=5.0
+    )  # each option tells which it is
+    return {
+        "13": "--max-message",
+        "2": "--retain-bytes",
+        "3000": "--retain-seconds",
+        "4": "--segment-bytes",
+        "5000": "--segment-seconds",
+    }[server_value(small, key.name)]
+
+
+def test_the_program_for_pytest_works(tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_shop.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=2 * TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_that_are_named_exist(option: str) -> None:
+    others = {"--to-datetime"}  # of Kafka's own tools
+    assert option in others or option in (DOCS / "cli.md").read_text(encoding="utf-8")
+
+
+def test_what_is_linked_is_there() -> None:
+    links = list(LINK.finditer(TEXT))
+    assert len(links) > 5
+    for link in links:
+        target = (DOCS / link["path"]).resolve() if link["path"] else DOCUMENT
+        assert target.exists(), link[0]
+        if link["heading"]:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert link["heading"] in anchors, link[0]
