@@ -5,8 +5,8 @@
     pip install kafka-python
     python kafka_python_clients.py 127.0.0.1:9092
 
-It makes the topic ``readings``, whose messages are kept for a day, produces the readings of two sensors, and prints what
-the group ``plot`` has not seen yet. ``gstream consume -t readings`` gets them, too.
+It makes the topic ``readings``, whose messages are kept for a day, produces the readings of two sensors, and prints
+what the group ``plot`` has not seen yet. ``gstream consume -t readings`` gets them, too.
 """
 
 from __future__ import annotations

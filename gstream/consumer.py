@@ -186,8 +186,7 @@ class Consumer:
         """Where something is leased that lies before a partition's offset in ``lows``, put that there."""
         for id in chain(self._leases, self._extended):
             partition, offset = id >> PARTITION_SHIFT, id & OFFSET_BITS
-            if offset < lows[partition]:
-                lows[partition] = offset
+            lows[partition] = min(lows[partition], offset)
 
     def drop(self, partition: int | None) -> None:
         """Forget every lease of messages of this partition; None: of any."""

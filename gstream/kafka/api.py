@@ -89,6 +89,7 @@ class Api:
     decode: reads a request by hand, given its bytes behind the header; raises ValueError or struct.error for what is
         no request.
     max_bytes: a larger request is refused before it is read.
+    gives_much: whether replies may be so large that too many that nobody reads would be more than there is memory for.
     """
 
     key: int
@@ -99,3 +100,4 @@ class Api:
     response: Any = None
     decode: Callable[[memoryview, int], Any] | None = None
     max_bytes: int = ORDINARY_BYTES
+    gives_much: bool = False

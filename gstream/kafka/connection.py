@@ -32,7 +32,7 @@ from gstream.kafka.api import Buffer
 from gstream.kafka.replies import Replies
 from gstream.outbox import Outbox
 
-__all__ = ["ClientGone", "KafkaConnection", "LateError"]
+__all__ = ["QUEUE_BYTES", "ClientGone", "KafkaConnection", "LateError"]
 
 log = logging.getLogger(__name__)
 
@@ -210,16 +210,17 @@ class KafkaConnection:
 
     # --- writing
 
-    def write(self, buffers: Sequence[Buffer]) -> None:
-        """Queue a reply. Does not block."""
+    def write(self, buffers: Sequence[Buffer]) -> int:
+        """Queue a reply; its size. Does not block."""
         size = sum(map(len, buffers))
         if self._replies:
             self._replies.add_behind(buffers, size)
-            return
+            return size
         if not self._out:
             self._outbox.add(self)
         self._out += buffers
         self._out_bytes += size
+        return size
 
     def write_when(self, commit: Commit, finish: Callable[[], Sequence[Buffer]], size: int) -> None:
         """Queue a reply for when something is stored that is so large. ``finish()`` gives it, and must not block.

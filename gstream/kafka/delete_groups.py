@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 
 def handle(node: Node, request: Any, context: Context) -> Reply:  # noqa: ARG001
     """Remove each of them that can be."""
@@ -53,4 +56,5 @@ API = Api(
     handle=handle,
     request=DeleteGroupsRequest,
     response=DeleteGroupsResponse,
+    max_bytes=MAX_BYTES,
 )

@@ -66,10 +66,10 @@ def _find(node: Node, name: str | None, topic_id: uuid.UUID) -> Topic:
         return find_topic(node, name)
     if topic_id == NO_ID:
         raise KafkaError(Code.INVALID_REQUEST, "Neither topic name nor id were specified.")
-    for topic in node.broker.topics.values():
-        if node.topic_id(topic) == topic_id:
-            return topic
-    raise KafkaError(Code.UNKNOWN_TOPIC_ID, f"no topic has the id {topic_id}")
+    topic = node.find_by_id(topic_id)
+    if topic is None:
+        raise KafkaError(Code.UNKNOWN_TOPIC_ID, f"no topic has the id {topic_id}")
+    return topic
 
 
 def _remove(node: Node, topic: Topic) -> Commit | None:

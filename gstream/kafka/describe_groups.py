@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 Described = DescribeGroupsResponse.DescribedGroup
 DescribedMember = Described.DescribedGroupMember
 
 
 def handle(node: Node, request: Any, context: Context) -> DescribeGroupsResponse:  # noqa: ARG001
     """Describe each of them."""
-    described = [_describe(node, name or "") for name in request.groups]
+    described = [_describe(node, name or "") for name in dict.fromkeys(request.groups)]
     if request.include_authorized_operations:
         for each in described:
             each.authorized_operations = set(GROUP_OPERATIONS)
@@ -93,4 +96,5 @@ API = Api(
     handle=handle,
     request=DescribeGroupsRequest,
     response=DescribeGroupsResponse,
+    max_bytes=MAX_BYTES,
 )

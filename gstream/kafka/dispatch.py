@@ -21,12 +21,16 @@ from gstream.kafka.failing import failed
 from gstream.kafka.faults import Fault
 from gstream.kafka.node import Node
 from gstream.kafka.receiving import RefusedError
+from gstream.kafka.room import Room
 from gstream.storage.threads import Threads
 
 __all__ = ["Answer", "Dispatcher", "Later"]
 
 QUICK_BYTES = 64 * 1024
 """A request that is larger, and that the library decodes, is decoded in a thread: that may take a second."""
+
+UNREAD_BYTES = 256 << 20
+"""With more than that of large replies unread, no further ones are made."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class Dispatcher:
         self.node = node
         self._faults = node.faults
         self._threads: Threads | None = None
+        self.unread = Room(UNREAD_BYTES)
+        """For large replies that their clients have not read yet."""
         self._apis = {api.key: api for api in apis}
         self._served = serve(self._apis.values())
         self._limits = {api.key: api.max_bytes for api in self._apis.values()}
@@ -71,6 +77,8 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001  # whatever the decoder stumbles over, it is no request
             what = f"{served.api.name} (version {served.version})"
             raise RefusedError(f"a request that cannot be read, to {what}: {error!r:.200}") from None
+        if served.api.gives_much:
+            self.unread.wait()
         if self._faults:
             fault = self._faults.take(served.api.key)
             if fault is not None and (reply := _suffer(fault, served, body)) is not None:

@@ -1,17 +1,18 @@
-"""Fetch (1), versions 4 to 12: records of partitions from given offsets on, whole batches as they are stored.
+"""Fetch (1), versions 4 to 13: records of partitions from given offsets on, whole batches as they are stored.
 
 Waits until there are ``min_bytes``, but not longer than ``max_wait_ms``, and not when a partition has an error to be
 told. Never makes a topic. At least one batch is given if there is one, however large it is; beyond that the limits of
 the request hold for the reply as a whole. Partitions are read in the order of the request, which clients rotate.
 
 Sessions (KIP-227) are not offered: each reply has session 0, and clients then send whole requests. KIP-98 (isolation
-levels), KIP-320 (epochs, of which there is one), KIP-392 (there is no other replica to read from). Topic ids (KIP-516),
-which are version 13, are not served.
+levels), KIP-320 (epochs, of which there is one), KIP-392 (there is no other replica to read from). KIP-516: from
+version 13 topics have ids in place of names: another topic of the same name is not taken for the one that was meant.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from kafka.protocol.consumer import FetchRequest, FetchResponse
 
 from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code
-from gstream.kafka.fetch_codec import SESSIONS_FROM, Buffer, encode
+from gstream.kafka.fetch_codec import IDS_FROM, SESSIONS_FROM, Buffer, TopicKey, encode
 from gstream.kafka.reading import Reader
 
 if TYPE_CHECKING:
@@ -36,26 +37,38 @@ MAX_REPLY_BYTES = 8 << 20
 GONE_SECONDS = 1.0
 """How often a fetch that waits looks whether its client is still there."""
 
+SHORTEST_WAIT_SECONDS = 0.001
+"""libuv knows no shorter one."""
+
 STRETCH_SECONDS = 0.001
 """A fetch of many partitions lets others have their turns after this."""
 
 READ_COMMITTED = 1
 
+NO_ID = uuid.UUID(int=0)
+
 
 class Fetch:
     """A fetch that reads until it has enough."""
 
-    def __init__(self, node: Node, request: Any) -> None:
+    def __init__(self, node: Node, request: Any, version: int) -> None:
         self._node = node
         self._max_bytes = max(0, min(request.max_bytes, MAX_REPLY_BYTES))
         self._min_bytes = min(request.min_bytes, self._max_bytes)
         self._size = 0
         self._is_failed = False
-        self._readers: list[tuple[str, list[Reader]]] = []
+        self._readers: list[tuple[TopicKey, list[Reader]]] = []
         self._of_topic: dict[Topic, list[Reader]] = {}
         is_committed = request.isolation_level == READ_COMMITTED
         for asked in request.topics:
-            topic = node.broker.topics.get(asked.topic)
+            key: TopicKey
+            topic: Topic | None
+            if version >= IDS_FROM:
+                key = asked.topic_id or NO_ID  # an id of zeros is decoded as None
+                topic, missing = node.find_by_id(key), Code.UNKNOWN_TOPIC_ID
+            else:
+                key = asked.topic
+                topic, missing = node.broker.topics.get(asked.topic), Code.UNKNOWN_TOPIC_OR_PARTITION
             readers = [
                 Reader(
                     topic,
@@ -64,13 +77,14 @@ class Fetch:
                     each.partition_max_bytes,
                     each.current_leader_epoch,
                     is_committed=is_committed,
+                    missing=missing,
                 )
                 for each in asked.partitions
             ]
             if topic is not None:
                 topic.make_log()
                 self._of_topic.setdefault(topic, []).extend(readers)
-            self._readers.append((asked.topic, readers))
+            self._readers.append((key, readers))
 
     @property
     def is_enough(self) -> bool:
@@ -109,7 +123,7 @@ class Fetch:
         stopping.rawlink(stop)
         try:
             while not stopping.is_set() and (left := until - clock()) > 0:
-                if arrived.wait(min(left, GONE_SECONDS)):
+                if arrived.wait(min(max(left, SHORTEST_WAIT_SECONDS), GONE_SECONDS)):
                     arrived.clear()
                     self.read()
                     if self.is_enough:
@@ -124,7 +138,7 @@ class Fetch:
 
     def encode(self, version: int) -> list[Buffer]:
         """The reply."""
-        return encode([(name, [each.finish() for each in readers]) for name, readers in self._readers], version)
+        return encode([(key, [each.finish() for each in readers]) for key, readers in self._readers], version)
 
 
 def _wake(arrived: Event, readers: list[Reader]) -> None:
@@ -139,7 +153,7 @@ def handle(node: Node, request: Any, context: Context) -> list[Buffer] | None:
     """Give what there is, or wait for it. None: nobody waits for it any more."""
     if context.version >= SESSIONS_FROM and request.session_id != 0:
         return encode([], context.version, Code.FETCH_SESSION_ID_NOT_FOUND)
-    fetch = Fetch(node, request)
+    fetch = Fetch(node, request, context.version)
     fetch.read()
     if not (
         fetch.is_enough or fetch.is_empty or request.max_wait_ms <= 0 or fetch.wait(request.max_wait_ms / 1000, context)
@@ -148,4 +162,12 @@ def handle(node: Node, request: Any, context: Context) -> list[Buffer] | None:
     return fetch.encode(context.version)
 
 
-API = Api(key=1, name="Fetch", versions=range(4, 13), handle=handle, request=FetchRequest, response=FetchResponse)
+API = Api(
+    key=1,
+    name="Fetch",
+    versions=range(4, 14),
+    handle=handle,
+    request=FetchRequest,
+    response=FetchResponse,
+    gives_much=True,
+)

@@ -1,10 +1,11 @@
 """Fetch's replies, by hand: the records lie between what is encoded here, and are not copied.
 
-Versions 4 to 12. What is written is what the library writes, byte for byte. Knows no topic and no socket.
+Versions 4 to 13. What is written is what the library writes, byte for byte. Knows no topic and no socket.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -12,15 +13,21 @@ from typing import TypeAlias
 
 from gstream.kafka.encoding import INT32, encode_compact_string, encode_string, encode_unsigned
 
-__all__ = ["SESSIONS_FROM", "Buffer", "PartitionReply", "encode"]
+__all__ = ["IDS_FROM", "SESSIONS_FROM", "Buffer", "PartitionReply", "TopicKey", "encode"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+TopicKey: TypeAlias = str | uuid.UUID
+"""What a request calls a topic: by its name, and from version 13 by its id."""
 
 START_OFFSET_FROM = 5
 SESSIONS_FROM = 7
 PREFERRED_REPLICA_FROM = 11
 FLEXIBLE_FROM = 12
 """The version of compact lengths and tagged fields."""
+
+IDS_FROM = 13
+"""The version that has ids of topics in place of names."""
 
 SMALL_BYTES = 4096
 """Fewer bytes are cheaper to copy than to hand over to the kernel in a buffer of their own."""
@@ -51,7 +58,7 @@ class PartitionReply:
     size: int = 0
 
 
-def encode(topics: Sequence[tuple[str, Sequence[PartitionReply]]], version: int, code: int = 0) -> list[Buffer]:
+def encode(topics: Sequence[tuple[TopicKey, Sequence[PartitionReply]]], version: int, code: int = 0) -> list[Buffer]:
     """A reply's body, in pieces. code: what is wrong with the whole request."""
     flexible = version >= FLEXIBLE_FROM
     buffers: list[Buffer] = []
@@ -59,11 +66,12 @@ def encode(topics: Sequence[tuple[str, Sequence[PartitionReply]]], version: int,
     if version >= SESSIONS_FROM:
         part += _ERROR_AND_SESSION.pack(code, 0)
     part += encode_unsigned(len(topics) + 1) if flexible else INT32.pack(len(topics))
-    for name, rows in topics:
-        if flexible:
-            part += encode_compact_string(name) + encode_unsigned(len(rows) + 1)
+    for key, rows in topics:
+        if isinstance(key, uuid.UUID):
+            part += key.bytes
         else:
-            part += encode_string(name) + INT32.pack(len(rows))
+            part += encode_compact_string(key) if flexible else encode_string(key)
+        part += encode_unsigned(len(rows) + 1) if flexible else INT32.pack(len(rows))
         for row in rows:
             part += _encode_compact(row) if flexible else _encode_plain(row, version)
             if row.size <= SMALL_BYTES:

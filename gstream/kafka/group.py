@@ -249,23 +249,18 @@ class Group:
         for said, is_so in ((protocol_type, self.protocol_type), (protocol, self.protocol)):
             if said is not None and said != is_so:
                 raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
+        if self.state is State.PREPARING:
+            raise KafkaError(Code.REBALANCE_IN_PROGRESS)
         answer: AsyncResult[Synced] = AsyncResult()
-        match self.state:
-            case State.COMPLETING:
-                member.answer_sync(Synced(Code.REBALANCE_IN_PROGRESS))
-                member.syncs = answer
-                self.unsynced.discard(member.id)
-                self._lives(member)
-                if self.roster.leader == member.id:
-                    self._assign(dict(assignments))
-            case State.STABLE:
-                self.unsynced.discard(member.id)
-                self._lives(member)
-                answer.set(self._synced(member))
-            case State.PREPARING:
-                raise KafkaError(Code.REBALANCE_IN_PROGRESS)
-            case _:
-                raise KafkaError(Code.UNKNOWN_MEMBER_ID)
+        self.unsynced.discard(member.id)
+        self._lives(member)
+        if self.state is State.STABLE:
+            answer.set(self._synced(member))
+            return answer
+        member.answer_sync(Synced(Code.REBALANCE_IN_PROGRESS))
+        member.syncs = answer
+        if self.roster.leader == member.id:
+            self._assign(dict(assignments))
         return answer
 
     def _assign(self, assignments: Mapping[str, bytes]) -> None:
@@ -295,8 +290,8 @@ class Group:
         if self.state is State.PREPARING:
             raise KafkaError(Code.REBALANCE_IN_PROGRESS)
 
-    def leave(self, member_id: str, instance_id: str | None) -> str:
-        """A member goes; the id that it had. Raises KafkaError.
+    def leave(self, member_id: str, instance_id: str | None) -> None:
+        """A member goes. Raises KafkaError.
 
         instance_id: alone, it is enough: somebody else says that a static member does not come back.
         """
@@ -309,7 +304,6 @@ class Group:
             self._forget_pending(member_id)
         else:
             self._remove(self.roster.find(member_id, instance_id))
-        return member_id
 
     def check_commit(
         self, generation: int, member_id: str, instance_id: str | None, *, in_transaction: bool = False

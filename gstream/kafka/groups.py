@@ -42,6 +42,8 @@ LOOK_SECONDS = 3600.0
 
 LOOKED_AT_ONCE = 1000
 
+MAX_NAME_CHARACTERS = 1000
+
 MAX_BYTES = 256 << 20
 """What the members of all groups may take together: clients say how much that is."""
 
@@ -98,7 +100,9 @@ class Groups:
         return group
 
     def check_name(self, name: str) -> None:
-        """Raise KafkaError when line groups have this name."""
+        """Raise KafkaError when line groups have this name, or none can have it."""
+        if len(name) > MAX_NAME_CHARACTERS:
+            raise KafkaError(Code.INVALID_GROUP_ID, f"a group's name has {MAX_NAME_CHARACTERS} characters at most")
         if line_groups.exists(self._broker, name):
             raise KafkaError(
                 Code.INCONSISTENT_GROUP_PROTOCOL, "consumers of the line protocol have a group of this name"
@@ -213,26 +217,33 @@ class Groups:
     # --- what is kept, and for how long
 
     def _restore(self) -> None:
-        for name, value in self._facts.under("topic/").items():
-            found = committed.parse_name(name)
+        for fact, value in self._facts.under("topic/").items():
+            found = committed.parse_name(fact)
             if found is not None:
                 try:
                     offset = committed.decode(value)
                 except ValueError as error:
-                    log.warning("the fact %s is no offset, and is left out: %s", name, error)
-                    continue
-                group = self._groups.get(found[0]) or self._make(found[0])
-                group.offsets.restore(found[1], offset)
+                    log.warning("the fact %s is no offset, and is left out: %s", fact, error)
+                else:
+                    name, place = found
+                    self._make_again(name).offsets.restore(place, offset)
         for name in self._pending.groups:
-            if name not in self._groups:
-                self._make(name)
+            self._make_again(name)
         for fact, value in self._facts.under(PREFIX).items():
             name = unquote(fact.removeprefix(PREFIX))
-            group = self._groups.get(name) or self._make(name)
+            group = self._make_again(name)
             try:
                 self._emptied_ms[name] = kept_group.restore(group, value)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("the fact %s is no group, and is left out: %r", fact, error)
+
+    def _make_again(self, name: str) -> Group:
+        """A group of which something was found. Unless there is more, only what it has committed tells its age."""
+        group = self._groups.get(name)
+        if group is None:
+            group = self._make(name)
+            self._emptied_ms[name] = 0
+        return group
 
     def _keep(self, group: Group) -> Commit | None:
         if group.state is State.EMPTY:

@@ -30,6 +30,9 @@ MIN_SESSION_MS, MAX_SESSION_MS = 10, 30 * 60 * 1000
 MAX_TIMEOUT_SECONDS = 24 * 3600.0
 """Nobody is waited for longer."""
 
+MAX_PROTOCOLS = 100
+"""Clients have two or three."""
+
 
 def handle(node: Node, request: Any, context: Context) -> JoinGroupResponse:
     """Join. Blocks this greenlet until all members of the group have done so."""
@@ -60,6 +63,8 @@ def _join(node: Node, request: Any, context: Context) -> Joined:
         raise KafkaError(Code.INVALID_GROUP_ID)
     if not MIN_SESSION_MS <= request.session_timeout_ms <= MAX_SESSION_MS:
         raise KafkaError(Code.INVALID_SESSION_TIMEOUT)
+    if len(request.protocols) > MAX_PROTOCOLS:
+        raise KafkaError(Code.INVALID_REQUEST)
     joining = _read(request, context)
     if joining.member_id and groups.find(request.group_id) is None:
         groups.check_name(request.group_id)
@@ -84,7 +89,7 @@ def _read(request: Any, context: Context) -> Joining:
         protocol_type=request.protocol_type or "",
         protocols=tuple((each.name or "", each.metadata or b"") for each in request.protocols),
         session_seconds=session_seconds,
-        rebalance_seconds=min(rebalance_seconds, MAX_TIMEOUT_SECONDS) if rebalance_seconds >= 0 else session_seconds,
+        rebalance_seconds=min(rebalance_seconds, MAX_TIMEOUT_SECONDS) if rebalance_seconds > 0 else session_seconds,
         instance_id=request.group_instance_id,
         client_id=context.client_id or "",
         client_host=f"/{context.peer.host}",

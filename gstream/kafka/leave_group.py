@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 SEVERAL_FROM = 3
 
 
@@ -29,13 +32,14 @@ def handle(node: Node, request: Any, context: Context) -> LeaveGroupResponse:
     except KafkaError as error:
         return LeaveGroupResponse(throttle_time_ms=0, error_code=error.code, members=[])
     if context.version < SEVERAL_FROM:
-        _, code = _leave(group, request.member_id or "", None)
+        code = _leave(group, request.member_id or "", None)
         return LeaveGroupResponse(throttle_time_ms=0, error_code=code)
     kind = LeaveGroupResponse.MemberResponse
     rows = []
     for each in request.members:
-        id, code = _leave(group, each.member_id or "", each.group_instance_id)
-        rows.append(kind(member_id=id, group_instance_id=each.group_instance_id, error_code=code))
+        id, instance_id = each.member_id or "", each.group_instance_id
+        # Both as they were asked for: Kafka's own admin client looks for that, and not for what the member is called.
+        rows.append(kind(member_id=id, group_instance_id=instance_id, error_code=_leave(group, id, instance_id)))
     return LeaveGroupResponse(throttle_time_ms=0, error_code=Code.NONE, members=rows)
 
 
@@ -49,11 +53,12 @@ def _find(node: Node, name: str) -> Group:
     return group
 
 
-def _leave(group: Group, member_id: str, instance_id: str | None) -> tuple[str, Code]:
+def _leave(group: Group, member_id: str, instance_id: str | None) -> Code:
     try:
-        return group.leave(member_id, instance_id), Code.NONE
+        group.leave(member_id, instance_id)
     except KafkaError as error:
-        return member_id, error.code
+        return error.code
+    return Code.NONE
 
 
 API = Api(
@@ -63,4 +68,5 @@ API = Api(
     handle=handle,
     request=LeaveGroupRequest,
     response=LeaveGroupResponse,
+    max_bytes=MAX_BYTES,
 )

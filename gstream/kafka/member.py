@@ -126,7 +126,9 @@ class Member:
     @property
     def size(self) -> int:
         """How many bytes it takes, about."""
-        return MEMBER_BYTES + sum(len(metadata) for _, metadata in self.protocols) + len(self.assignment)
+        said = sum(len(name) + len(metadata) for name, metadata in self.protocols)
+        names = len(self.id) + len(self.instance_id or "") + len(self.client_id)
+        return MEMBER_BYTES + names + said + len(self.assignment)
 
     def metadata(self, protocol: str | None) -> bytes:
         """What it has said to this protocol."""

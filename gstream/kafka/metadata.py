@@ -65,7 +65,7 @@ def _tell(node: Node, topic: Topic, version: int, operations: int) -> TopicReply
 
 
 def _find(node: Node, name: str | None, id: uuid.UUID, version: int, operations: int, *, makes: bool) -> TopicReply:
-    if name is None:
+    if id != NO_ID or name is None:  # Kafka's own client sends an empty name with the id
         topic = node.find_by_id(id)
         if topic is None:
             return TopicReply(None, id=id, code=Code.UNKNOWN_TOPIC_ID)

@@ -30,6 +30,9 @@ NODE_ID = 1
 
 CLUSTER_FACT = "cluster"
 
+MANY_NAMES = 1000
+"""More names of removed topics are not kept, about."""
+
 
 class Node:
     """What the handlers share.
@@ -51,6 +54,8 @@ class Node:
         """Set when the server stops: whoever waits answers."""
         self.cluster_id = self._find_cluster_id()
         """22 characters, for ever the same of a data directory."""
+        self._names = self._find_names()
+        """Of topics, by their ids; of some that have been removed since, too."""
         self.faults = Faults()
         self.producer_ids = ProducerIds(self.facts)
         self.groups = Groups(self)
@@ -73,16 +78,25 @@ class Node:
 
     def topic_id(self, topic: Topic) -> uuid.UUID:
         """The id of a topic, which no other topic will ever have, not even one of the same name (KIP-516)."""
-        fact = f"topic/{topic.name}/id"
+        fact = _id_fact(topic.name)
         kept = self.facts.get(fact)
         if kept is None:
             kept = uuid.uuid4().bytes
             self.facts.put(fact, kept)
+        if len(self._names) >= MANY_NAMES + 2 * len(self.broker.topics):
+            self._names = self._find_names()
+        self._names[kept] = topic.name
         return uuid.UUID(bytes=kept)
 
     def find_by_id(self, id: uuid.UUID) -> Topic | None:
         """The topic of that id; None: there is none."""
-        return next((topic for topic in self.broker.topics.values() if self.topic_id(topic) == id), None)
+        name = self._names.get(id.bytes)
+        if name is None or self.facts.get(_id_fact(name)) != id.bytes:
+            return None
+        return self.broker.topics.get(name)
+
+    def _find_names(self) -> dict[bytes, str]:
+        return {id: name for name in self.broker.topics if (id := self.facts.get(_id_fact(name))) is not None}
 
     def _find_cluster_id(self) -> str:
         kept = self.facts.get(CLUSTER_FACT)
@@ -90,3 +104,8 @@ class Node:
             kept = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=")
             self.facts.put(CLUSTER_FACT, kept)
         return kept.decode()
+
+
+def _id_fact(name: str) -> str:
+    """Where the id of a topic of that name is kept."""
+    return f"topic/{name}/id"

@@ -1,8 +1,8 @@
-"""OffsetCommit (8), versions 2 to 8: keep how far a group has come.
+"""OffsetCommit (8), versions 1 to 8: keep how far a group has come.
 
 From a member, which says the generation it belongs to; or, in the name of a group that has no members, from anybody
 (generation -1): consumers that choose their partitions themselves, and tools. Leader epochs since version 6 (KIP-320),
-static members since version 7 (KIP-345). What a client wants about how long offsets are kept (versions 2 to 4) is not
+static members since version 7 (KIP-345). What a client wants about how long offsets are kept (versions 1 to 4) is not
 asked: the group's last use counts (KIP-211). Answered when it is on disk.
 """
 
@@ -86,7 +86,7 @@ def _reply(request: Any, codes: dict[Place, Code]) -> OffsetCommitResponse:
 API = Api(
     key=8,
     name="OffsetCommit",
-    versions=range(2, 9),
+    versions=range(1, 9),
     handle=handle,
     request=OffsetCommitRequest,
     response=OffsetCommitResponse,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 CONSUMERS = "consumer"
 """The protocol type of those who say which topics they consume."""
 
@@ -96,4 +99,5 @@ API = Api(
     handle=handle,
     request=OffsetDeleteRequest,
     response=OffsetDeleteResponse,
+    max_bytes=MAX_BYTES,
 )

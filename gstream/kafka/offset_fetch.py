@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 SEVERAL_FROM = 8
 
 NOTHING = Committed(-1)
@@ -36,7 +39,7 @@ def handle(node: Node, request: Any, context: Context) -> OffsetFetchResponse:
     except KafkaError as error:
         code = error.code
     if context.version < SEVERAL_FROM:
-        kind = OffsetFetchResponse.OffsetFetchResponseTopic
+        kind: Any = OffsetFetchResponse.OffsetFetchResponseTopic
         make = kind.OffsetFetchResponsePartition
         name = request.group_id or ""
         topics = [] if code else _fetch(node, name, request.topics, request.require_stable, kind, make)
@@ -46,8 +49,8 @@ def handle(node: Node, request: Any, context: Context) -> OffsetFetchResponse:
     group_kind = OffsetFetchResponse.OffsetFetchResponseGroup
     kind = group_kind.OffsetFetchResponseTopics
     groups = []
-    for each in request.groups:
-        name = each.group_id or ""
+    asked = {each.group_id or "": each for each in request.groups}  # a group is told once, however often it is named
+    for name, each in asked.items():
         make = kind.OffsetFetchResponsePartitions
         topics = [] if code else _fetch(node, name, each.topics, request.require_stable, kind, make)
         groups.append(group_kind(group_id=name, topics=topics, error_code=code))
@@ -108,4 +111,5 @@ API = Api(
     handle=handle,
     request=OffsetFetchRequest,
     response=OffsetFetchResponse,
+    max_bytes=MAX_BYTES,
 )

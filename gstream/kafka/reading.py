@@ -34,21 +34,31 @@ class Reader:
     """A place in a partition, and what was read from there on.
 
     max_bytes: of the partition. is_committed: only what is decided is read, and it is told what was aborted.
+    missing: what is told when there is no topic, or none any more.
     """
 
-    __slots__ = ("_is_committed", "_log", "_max_bytes", "_offset", "next_offset", "reply", "topic")
+    __slots__ = ("_is_committed", "_log", "_max_bytes", "_missing", "_offset", "next_offset", "reply", "topic")
 
     def __init__(
-        self, topic: Topic | None, index: int, offset: int, max_bytes: int, epoch: int, *, is_committed: bool
+        self,
+        topic: Topic | None,
+        index: int,
+        offset: int,
+        max_bytes: int,
+        epoch: int,
+        *,
+        is_committed: bool,
+        missing: Code = Code.UNKNOWN_TOPIC_OR_PARTITION,
     ) -> None:
         self.reply = PartitionReply(index)
         self.topic = topic
         self.next_offset = self._offset = offset
         self._max_bytes = max_bytes
         self._is_committed = is_committed
+        self._missing = missing
         self._log: AnyLog | None = None
         try:
-            self._log = _find_log(topic, index)
+            self._log = self._find_log(index)
             check_epoch(epoch)
         except KafkaError as error:
             self._fail(error.code)
@@ -87,7 +97,7 @@ class Reader:
         if log is None or topic is None:
             return
         if topic.removed:
-            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaError(self._missing)
         if not log.oldest_offset <= self.next_offset <= log.end_offset:
             raise OffsetOutOfRangeError
         end = self._end(log)
@@ -118,8 +128,9 @@ class Reader:
         self._log = None
         self.reply = PartitionReply(self.reply.index, code)
 
-
-def _find_log(topic: Topic | None, index: int) -> AnyLog:
-    if topic is None or not 0 <= index < len(topic.partitions):
-        raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
-    return topic.partitions[index]
+    def _find_log(self, index: int) -> AnyLog:
+        if self.topic is None:
+            raise KafkaError(self._missing)
+        if not 0 <= index < len(self.topic.partitions):
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        return self.topic.partitions[index]

@@ -1,4 +1,4 @@
-"""Room for requests: how many bytes of them the server holds at once, of all clients together.
+"""Room for requests, or for replies: how many bytes of them the server holds at once, of all clients together.
 
 Who finds none waits. Knows no socket.
 """
@@ -13,7 +13,7 @@ __all__ = ["Room"]
 
 
 class Room:
-    """So many bytes; one request is let in whatever its size, if there is no other."""
+    """So many bytes; what is larger is let in if there is nothing else."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -35,6 +35,15 @@ class Room:
                 raise
         else:
             self.used_bytes += size
+
+    def note(self, size: int) -> None:
+        """Take so many bytes although they may not be there."""
+        self.used_bytes += size
+
+    def wait(self) -> None:
+        """Return when the bytes that are taken are there. Blocks this greenlet until then."""
+        if self.used_bytes > self.max_bytes:
+            self.take(0)
 
     def give(self, size: int) -> None:
         """Give so many back."""

@@ -111,7 +111,9 @@ class Roster:
         del self._members[old.id]
         if self.leader == old.id:
             self.leader = id
+        self._weigh(-old.size)
         old.id = id
+        self._weigh(old.size)
         self._members[id] = old
 
     def assign(self, member: Member, assignment: bytes) -> None:

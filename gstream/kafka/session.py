@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from gstream.kafka.api import Buffer, Peer
-from gstream.kafka.connection import KafkaConnection, LateError
+from gstream.kafka.connection import QUEUE_BYTES, KafkaConnection, LateError
 from gstream.kafka.dispatch import Answer, Later
 from gstream.kafka.receiving import ForeignError, Receiver, RefusedError
 from gstream.kafka.room import Room
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 HALF_SENT_SECONDS = 30.0
 SLOWEST_BYTES = 64 * 1024
 """A request that has begun must be there after so long, and a second more for each so many bytes of it."""
+
+LARGE_BYTES = QUEUE_BYTES
+"""A larger reply is counted: its client is waited for."""
 
 HTTP_REPLY = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -38,6 +41,10 @@ class AnyDispatcher(Protocol):
 
     def answer(self, frame: memoryview, peer: Peer) -> Answer:
         """What to answer. May block. Raises RefusedError."""
+
+    @property
+    def unread(self) -> Room:
+        """For large replies that their clients have not read yet."""
 
 
 class KafkaSession:
@@ -120,9 +127,9 @@ class KafkaSession:
             return
         if isinstance(answer, Later):
             connection.write_when(answer.commit, partial(self._finish, answer), len(request))
+            connection.wait_for_room()
         else:
-            connection.write(answer)
-        connection.wait_for_room()
+            self._write(answer)
 
     def _handle_large(self, request: memoryview) -> None:
         """The same for one that has room of its own, which it needs until it is stored."""
@@ -134,8 +141,21 @@ class KafkaSession:
         else:
             self._give_back(taken)
             if answer is not None:
-                self._connection.write(answer)
+                self._write(answer)
         self._connection.wait_for_room()
+
+    def _write(self, answer: Sequence[Buffer]) -> None:
+        """Send a reply; if it is large, the client must have read most of it before anything else is done."""
+        connection, unread = self._connection, self._dispatcher.unread
+        size = connection.write(answer)
+        if size <= LARGE_BYTES:
+            connection.wait_for_room()
+            return
+        unread.note(size)
+        try:
+            connection.wait_for_room()
+        finally:
+            unread.give(size)
 
     def _finish(self, later: Later) -> Sequence[Buffer]:
         """The reply to what is stored now, or could not be. Called in the hub."""

@@ -56,9 +56,6 @@ def _sync(node: Node, request: Any) -> Synced:
     return synced
 
 
-MAX_REQUEST_BYTES = 16 << 20
-"""The leader's has the assignments of all members."""
-
 API = Api(
     key=14,
     name="SyncGroup",
@@ -66,5 +63,4 @@ API = Api(
     handle=handle,
     request=SyncGroupRequest,
     response=SyncGroupResponse,
-    max_bytes=MAX_REQUEST_BYTES,
 )

@@ -18,7 +18,9 @@ from gstream.storage.recordbatch import RecordBatch
 __all__ = ["fetch", "find_record", "newest_record"]
 
 CONVERTED_BYTES: Final = 128 * 1024
-"""Of a larger piece, so much is made into records at once: it is all that a small fetch has to wait for."""
+"""Of a larger piece, so much is made into records at once."""
+MOST_CONVERTED_BYTES: Final = 2 * CONVERTED_BYTES
+"""More is not made for one fetch: others wait meanwhile, some milliseconds."""
 
 
 def fetch(chain: Chain, place: tuple[Converted, int], offset: int, max_bytes: int, end: int) -> Fetched:
@@ -27,9 +29,9 @@ def fetch(chain: Chain, place: tuple[Converted, int], offset: int, max_bytes: in
     place: where converted messages are kept, and the chain's number there.
     """
     chunks: list[bytes | memoryview] = []
-    size = 0
+    size = converted_bytes = 0
     piece: Piece | None = chain.piece_at(offset)
-    while piece is not None and offset < end:
+    while piece is not None and offset < end and converted_bytes < MOST_CONVERTED_BYTES:
         if offset >= piece.offset + piece.count:
             piece = piece.following
             continue
@@ -39,6 +41,7 @@ def fetch(chain: Chain, place: tuple[Converted, int], offset: int, max_bytes: in
             chunk, following = bytes(piece.data), piece.offset + piece.count
         else:
             chunk, following = _convert(piece, place, offset, max_bytes - size, end)
+            converted_bytes += len(chunk)
         if chunks and size + len(chunk) > max_bytes:
             break
         chunks.append(chunk)

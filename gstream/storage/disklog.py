@@ -18,6 +18,7 @@ from gstream.batch import Batch
 from gstream.commit import Commit
 from gstream.errors import DiskError, DiskFullError, StorageError, SyncFailedError
 from gstream.header import BytesLike, Header
+from gstream.record import CONTROL
 from gstream.storage.failure import failure
 from gstream.storage.log import Log
 from gstream.storage.placed import Placed
@@ -105,7 +106,7 @@ class DiskLog(StoredLog):
         if duplicate is not None:
             return Placed(duplicate, self._commit_of(duplicate), is_duplicate=True)
         budget, size = self.budget, header.size
-        if budget.waiting_bytes + size > budget.max_bytes:
+        if budget.waiting_bytes + size > budget.max_bytes and not header.attributes & CONTROL:  # an end is not refused
             return None
         batch = RecordBatch(data, header)
         budget.waiting_bytes += size

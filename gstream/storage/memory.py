@@ -23,6 +23,7 @@ from gstream.storage.chain_records import fetch, find_record, newest_record
 from gstream.storage.converted import Converted
 from gstream.storage.expiry import Expiry
 from gstream.storage.facts import Facts
+from gstream.storage.piece import RECORDS_PIECE_BYTES
 from gstream.storage.placed import Fetched, OffsetOutOfRangeError, Placed
 from gstream.storage.producers import ProducerStates
 from gstream.storage.recordbatch import RecordBatch
@@ -204,7 +205,7 @@ class MemoryLog(Chain):
         if duplicate is not None:
             return Placed(duplicate, None, is_duplicate=True)
         memory = self.budget
-        size = header.size
+        size = header.size + RECORDS_PIECE_BYTES
         if memory.stored_bytes + memory.held_bytes + size > memory.max_bytes:
             memory.make_room(size)
             if size > memory.room_bytes and not header.attributes & CONTROL:  # an end frees what waits for it
@@ -378,6 +379,6 @@ class MemoryLog(Chain):
 
     def _drop_first(self) -> None:
         dropped = self.drop_first()
-        self.budget.stored_bytes -= len(dropped.data)
+        self.budget.stored_bytes -= dropped.size
         dropped.data = b""  # a cursor may rest at its end
         self.producers.drop_before(self.first_offset)

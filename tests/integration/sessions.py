@@ -81,7 +81,7 @@ def play_all(steps: list[Step], folder: Path) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GSTREAM_")}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment |= {variable: ports[named] for named, variable in PORTS.items() if variable}
-    shell = subprocess.Popen(
+    with subprocess.Popen(
         ["bash"],
         cwd=folder,
         env=environment,
@@ -89,13 +89,12 @@ def play_all(steps: list[Step], folder: Path) -> list[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-    )
-    try:
-        printed = shell.communicate(script.encode(), timeout=4 * TIMEOUT_SECONDS)[0].decode()
-    finally:
-        with suppress(ProcessLookupError):  # usually nothing is left
-            os.killpg(shell.pid, signal.SIGKILL)
-        shell.wait()
+    ) as shell:
+        try:
+            printed = shell.communicate(script.encode(), timeout=3 * TIMEOUT_SECONDS)[0].decode()
+        finally:
+            with suppress(ProcessLookupError):  # usually nothing is left
+                os.killpg(shell.pid, signal.SIGKILL)
     for named, ours in ports.items():
         printed = printed.replace(f":{ours}", f":{named}")
     return ENDED.sub("", printed.replace("\r\n", "\n")).split(MARK)[1:]

@@ -30,6 +30,7 @@ WITHOUT_BROKER = ("LOCAL", "SOCKEM", "MANUAL")
 _ROW = re.compile(r"_TEST\(\s*(\w{4})(\w+)\s*,\s*([^,)]*)")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_SUMMARY = re.compile(r"^\| (\S+) +\| +([A-Z]+) \|[^|]*\|(.*)$", re.MULTILINE)
 _FAILURE = re.compile(r'### Test "[^"]*" failed at [^\n]*\n([^\n]*)')
 
 
@@ -127,6 +128,8 @@ class Librdkafka:
         if code:
             failure = _FAILURE.search(told)
             return Outcome(number, FAILED, failure[1] if failure else f"exit code {code}", seconds)
-        if "| PASSED |" in re.sub(" +", " ", told):
+        rows = _SUMMARY.findall(told)
+        if any(name.startswith(number) and word == "PASSED" for name, word, _ in rows):
             return Outcome(number, PASSED, seconds=seconds)
-        return Outcome(number, SKIPPED, "by itself", seconds)
+        why = next((why for name, _, why in rows if name.startswith(number) and "_local" not in name), "")
+        return Outcome(number, SKIPPED, why.strip() or "by itself", seconds)

@@ -1,6 +1,6 @@
 """Run two public test suites of Kafka clients against gstream, and compare with what is expected of them.
 
-    python tests/kafka_suites/run.py                     # both suites, on both engines: half an hour
+    python tests/kafka_suites/run.py                     # both suites, on both engines: a quarter of an hour
     python tests/kafka_suites/run.py --suite librdkafka --engine disk --only 0081 0103
 
 - kafka-python's own integration tests (its source distribution, from PyPI),

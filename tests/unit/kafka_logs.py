@@ -5,6 +5,7 @@ Each says what it was asked for, and fails when it is told to.
 
 from __future__ import annotations
 
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,9 +142,16 @@ class FakeTransactions:
             raise self.error
 
 
+def id_of(name):
+    """The id of a topic of that name."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, name)
+
+
 def make_node(*topics):
     """A node with these topics."""
+    ids = {id_of(topic.name): topic for topic in topics}
     return SimpleNamespace(
+        find_by_id=ids.get,
         broker=SimpleNamespace(topics={topic.name: topic for topic in topics}),
         engine=SimpleNamespace(clock=lambda: TIME_MS / 1000),
         config=Config(),

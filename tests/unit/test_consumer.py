@@ -184,3 +184,16 @@ def test_those_of_many_that_are_leased_are_found():
     consumer.extend(4, 9.0)
     assert [(batch.offset, batch.bodies()) for batch in consumer.find_all({1, 3, 4, 9})] == [(3, [b"a"]), (4, [b"b"])]
     assert consumer.find_all({7}) == []
+
+
+def test_the_lowest_that_is_leased_in_each_partition(consumer):
+    consumer.lease(batch_of(5, 2), 10.0)
+    consumer.lease(batch_of(3, 1), 10.0)
+    consumer.lease(batch_of(8, 2, partition=2), 10.0)
+    consumer.extend(3, 50.0)
+    lows = [4, 4, 9]
+    consumer.lower(lows)
+    assert lows == [3, 4, 8]
+    lows = [2, 4, 4]
+    consumer.lower(lows)
+    assert lows == [2, 4, 4]

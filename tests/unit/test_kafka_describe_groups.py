@@ -52,7 +52,7 @@ def test_what_does_not_hold_is_not_told(node):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_not_there_is_dead(node, version):
-    rows = describe(node, "workers", "", version=version)
+    rows = describe(node, "workers", "", "workers", version=version)
     assert [(row.group_id, row.group_state, row.error_code) for row in rows] == [
         ("workers", "Dead", 0),
         ("", "Dead", 0),

@@ -160,6 +160,17 @@ def test_what_takes_long_to_decode_keeps_nobody_else_waiting(dispatcher, kitchen
     dispatcher.close()
 
 
+def test_large_replies_are_made_only_while_others_are_read(kitchen, node):
+    fetching = Api(3, "Metadata", range(13), kitchen.handle, MetadataRequest, MetadataResponse, gives_much=True)
+    dispatcher = Dispatcher(node, [fetching])
+    dispatcher.unread.note(dispatcher.unread.max_bytes + 1)
+    answering = gevent.spawn(dispatcher.answer, frame(MetadataRequest(topics=[]), 0), Peer())
+    gevent.sleep(0)
+    assert kitchen.calls == []
+    dispatcher.unread.give(1)
+    assert answering.get(timeout=10)
+
+
 def test_an_error_can_be_ordered(dispatcher, kitchen, node):
     node.faults.order(3, Fault(error=Code.LEADER_NOT_AVAILABLE))
     request = MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name="t")])

@@ -9,7 +9,7 @@ from kafka.protocol.consumer import FetchRequest, FetchResponse
 from gstream.kafka import fetch as module
 from gstream.kafka.codes import Code
 from gstream.kafka.fetch import API, MAX_REPLY_BYTES
-from tests.unit.kafka_logs import FakeTopic, context, make_node
+from tests.unit.kafka_logs import FakeTopic, context, id_of, make_node
 
 LONG_MS = 60_000
 PLENTY = 1 << 20
@@ -28,6 +28,7 @@ def asked(*topics, wait_ms=0, min_bytes=1, max_bytes=PLENTY, isolation=0, sessio
         topics=[
             FetchRequest.FetchTopic(
                 topic=name,
+                topic_id=id_of(name),
                 partitions=[
                     FetchRequest.FetchTopic.FetchPartition(
                         partition=index, fetch_offset=offset, partition_max_bytes=(*limit, PLENTY)[0]
@@ -49,7 +50,7 @@ def fetch(node, request, version=12, **of_client):
 
 def rows(response):
     return [
-        (topic.topic, each.partition_index, each.error_code, bytes(each.records or b""))
+        (topic.topic or topic.topic_id, each.partition_index, each.error_code, bytes(each.records or b""))
         for topic in response.responses
         for each in topic.partitions
     ]
@@ -69,7 +70,7 @@ def test_each_version(version):
     log = topic.partitions[0]
     log.oldest_offset = 1
     response = fetch(make_node(topic), asked(("jobs", (0, 1)), version=version), version)
-    assert rows(response) == [("jobs", 0, 0, b"".join(log.batches[1:]))]
+    assert rows(response) == [(id_of("jobs") if version >= 13 else "jobs", 0, 0, b"".join(log.batches[1:]))]
     (each,) = response.responses[0].partitions
     assert (each.high_watermark, each.last_stable_offset) == (3, 3)
     assert topic.is_log, "what Kafka's clients use keeps what was read"
@@ -132,6 +133,24 @@ def test_a_topic_that_there_is_not_is_not_made():
         ("jobs", 0, Code.UNKNOWN_TOPIC_OR_PARTITION, b"")
     ]
     assert not node.broker.topics
+
+
+# --- topics by their ids
+
+
+def test_an_id_that_no_topic_has():
+    node = make_node(filled())
+    assert rows(fetch(node, asked(("mails", (0, 0)), ("jobs", (7, 0)), wait_ms=LONG_MS, version=13), 13)) == [
+        (id_of("mails"), 0, Code.UNKNOWN_TOPIC_ID, b""),
+        (id_of("jobs"), 7, Code.UNKNOWN_TOPIC_OR_PARTITION, b""),
+    ]
+
+
+def test_no_id_at_all():
+    request = asked(("jobs", (0, 0)), version=13)
+    request.topics[0].topic_id = None
+    (topic,) = fetch(make_node(filled()), request, 13).responses
+    assert (topic.topic_id, topic.partitions[0].error_code) == (None, Code.UNKNOWN_TOPIC_ID)
 
 
 # --- waiting
@@ -259,6 +278,15 @@ def test_a_topic_that_is_removed_wakes_it():
     assert waiting.rows == [("jobs", 0, Code.UNKNOWN_TOPIC_OR_PARTITION, b""), ("mails", 0, 0, b"")]
     assert not topic.watchers
     assert not other.watchers
+
+
+def test_an_id_of_a_topic_that_is_removed():
+    topic = filled()
+    waiting = Waiting(make_node(topic), asked(("jobs", (0, 1)), wait_ms=LONG_MS, version=13), version=13)
+    assert waiting.is_waiting
+    topic.removed = True
+    topic.tell()
+    assert waiting.rows == [(id_of("jobs"), 0, Code.UNKNOWN_TOPIC_ID, b"")]
 
 
 def test_a_server_that_stops_answers():

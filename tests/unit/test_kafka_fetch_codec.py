@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from kafka.protocol.consumer import FetchResponse
 
-from gstream.kafka.fetch_codec import SMALL_BYTES, PartitionReply, encode
+from gstream.kafka.fetch_codec import IDS_FROM, SMALL_BYTES, PartitionReply, encode
 
-VERSIONS = range(4, 13)
+VERSIONS = range(4, 14)
 Topic = FetchResponse.FetchableTopicResponse
 Partition = Topic.PartitionData
 SMALL, LARGE = b"few records", b"many records" * 1000
@@ -37,10 +39,15 @@ REPLIES = {
 """Name: the rows of the reply."""
 
 
+def key_of(name, version):
+    """What a topic is called in that version."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, name) if version >= IDS_FROM else name
+
+
 def replied(topics, version, code=0):
     """A reply as the library writes it."""
     responses = []
-    for name, rows in topics:
+    for key, rows in topics:
         partitions = []
         for each in rows:
             aborted = each.aborted
@@ -58,14 +65,16 @@ def replied(topics, version, code=0):
                     records=b"".join(each.chunks),
                 )
             )
-        responses.append(Topic(topic=name, partitions=partitions))
+        name = {"topic_id": key} if isinstance(key, uuid.UUID) else {"topic": key}
+        responses.append(Topic(**name, partitions=partitions))
     return FetchResponse(throttle_time_ms=0, error_code=code, session_id=0, responses=responses).encode(version=version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("topics", REPLIES.values(), ids=REPLIES)
 def test_a_reply_is_as_the_library_writes_it(topics, version):
-    assert b"".join(encode(topics, version)) == replied(topics, version)
+    keyed = [(key_of(name, version), rows) for name, rows in topics]
+    assert b"".join(encode(keyed, version)) == replied(keyed, version)
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 7])
@@ -76,7 +85,7 @@ def test_an_error_of_the_whole_request(version):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_many_records_are_not_copied(version):
     chunks = [LARGE, memoryview(LARGE)[7:]]
-    buffers = encode([("jobs", [row(0, *chunks), row(1, SMALL)])], version)
+    buffers = encode([(key_of("jobs", version), [row(0, *chunks), row(1, SMALL)])], version)
     assert buffers[1] is chunks[0]
     assert buffers[2] is chunks[1]
     assert len(buffers) == 4

@@ -288,7 +288,7 @@ def test_who_asks_twice_for_its_part_gets_it_once(group):
 
 def test_who_leaves_makes_the_others_join_again(group):
     first, second = start(group, {})
-    assert group.leave(first.member_id, None) == first.member_id
+    group.leave(first.member_id, None)
     assert group.state is State.PREPARING
     told = joined(group.join(joining(second.member_id)))
     assert (told.generation, told.leader) == (3, second.member_id)
@@ -606,8 +606,8 @@ def test_only_static_members_and_all_are_away(group, time):
 
 
 def test_somebody_else_removes_a_static_member(group):
-    first, second = start(group, {"instance_id": "two"})
-    assert group.leave("", "two") == second.member_id
+    first, _ = start(group, {"instance_id": "two"})
+    group.leave("", "two")
     assert [member.id for member in group.roster] == [first.member_id]
 
 

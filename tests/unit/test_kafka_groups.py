@@ -287,6 +287,16 @@ def test_a_group_with_members_is_kept(time, node, groups):
     assert groups.find("workers") is group
 
 
+def test_a_restart_does_not_make_it_younger(time, node, groups):
+    groups.commit_offsets("workers", {PLACE: Committed(1)})
+    groups.find_or_make("others").leave(start(groups.find_or_make("others")), None)
+    groups.commit_offsets("others", {PLACE: Committed(1)})
+    node.engine.clock.now += WEEK - 1800
+    restored = again(node, time)
+    pass_time(time, node, 3600)
+    assert len(restored) == 0
+
+
 def test_a_transaction_keeps_its_group(time, node, groups):
     groups.add_pending("workers", 7, {PLACE: Committed(1)})
     pass_time(time, node, 2 * WEEK)

@@ -75,7 +75,9 @@ def test_the_longest_and_the_shortest_session(node, milliseconds):
     assert code(join(node, session_timeout_ms=milliseconds)) == Code.MEMBER_ID_REQUIRED
 
 
-@pytest.mark.parametrize(("version", "asked_ms", "seconds"), [(0, 60_000, 10), (1, 60_000, 60), (1, -1, 10), (9, 0, 0)])
+@pytest.mark.parametrize(
+    ("version", "asked_ms", "seconds"), [(0, 60_000, 10), (1, 60_000, 60), (1, -1, 10), (9, 0, 10)]
+)
 def test_how_long_a_member_may_take_to_join_again(node, version, asked_ms, seconds):
     told = join(node, version=version, rebalance_timeout_ms=asked_ms, group_instance_id="i" if version > 4 else None)
     noted = node.groups.find("workers").roster.find(told.reply.member_id, None)
@@ -85,6 +87,17 @@ def test_how_long_a_member_may_take_to_join_again(node, version, asked_ms, secon
 def test_nobody_is_waited_for_longer_than_a_day(node):
     told = join(node, version=1, rebalance_timeout_ms=(1 << 31) - 1).reply
     assert node.groups.find("workers").roster.find(told.member_id, None).rebalance_seconds == 24 * 3600
+
+
+def test_a_name_that_is_too_long(node):
+    assert code(join(node, group="x" * 1001)) == Code.INVALID_GROUP_ID
+    assert code(join(node, group="x" * 1000)) == Code.MEMBER_ID_REQUIRED
+
+
+def test_too_many_protocols(node):
+    protocols = tuple((f"p{number}", b"") for number in range(101))
+    assert code(join(node, protocols=protocols)) == Code.INVALID_REQUEST
+    assert code(join(node, protocols=protocols[:100])) == Code.MEMBER_ID_REQUIRED
 
 
 def test_a_group_without_a_name(node):

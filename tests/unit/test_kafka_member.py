@@ -42,7 +42,7 @@ def test_it_is_answered_once():
 def test_what_it_takes():
     member = Member("a", joining(protocols=(("range", bytes(100)), ("roundrobin", bytes(10)))))
     member.assignment = bytes(5)
-    assert member.size == MEMBER_BYTES + 115
+    assert member.size == MEMBER_BYTES + len("a") + len("range") + len("roundrobin") + 115
 
 
 def test_it_does_not_die_any_more(time):

@@ -97,10 +97,11 @@ def test_partitions_have_this_leader():
     assert rows == [(0, number, 1, 0, [1], [1]) for number in range(3)]
 
 
-def test_a_topic_is_found_by_its_id(node):
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_topic_is_found_by_its_id(node, name):
     id = node.topic_id(node.broker.topic("orders"))
     other = uuid.UUID(int=5)
-    request = MetadataRequest(topics=[Topic(name=None, topic_id=id), Topic(name=None, topic_id=other)])
+    request = MetadataRequest(topics=[Topic(name=name, topic_id=id), Topic(name=name, topic_id=other)])
     body = API.handle(node, request, Context(12, peer=PEER))
     reply = MetadataResponse.decode(b"".join(body), version=12)
     assert [(topic.name, topic.topic_id, topic.error_code) for topic in reply.topics] == [

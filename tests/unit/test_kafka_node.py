@@ -8,6 +8,7 @@ import pytest
 
 from gstream.broker import Broker
 from gstream.config import Config
+from gstream.kafka import node as module
 from gstream.kafka.api import Context, Peer
 from gstream.kafka.node import CLUSTER_FACT, Node
 from gstream.storage.facts import Facts
@@ -59,11 +60,32 @@ def test_a_topic_has_an_id():
     assert node.find_by_id(again.topic_id(two)) is None
 
 
+def test_a_topic_is_found_by_the_id_that_it_had_before_a_restart():
+    facts = Facts()
+    node = make_node(facts)
+    id = node.topic_id(node.broker.topic("orders"))
+    started = Node(node.broker, Config(), facts)
+    assert started.find_by_id(id) is node.broker.topics["orders"]
+
+
+def test_removed_topics_are_not_remembered_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "MANY_NAMES", 3)
+    node = make_node()
+    kept = node.topic_id(node.broker.topic("kept"))
+    for number in range(20):
+        gone = node.topic_id(node.broker.topic(f"topic {number}"))
+        node.broker.remove(f"topic {number}")
+        assert node.find_by_id(gone) is None
+        assert node.find_by_id(kept) is node.broker.topics["kept"]
+    assert len(node._names) <= 6
+
+
 def test_another_topic_of_the_same_name_has_another_id():
     node = make_node()
     id = node.topic_id(node.broker.topic("orders"))
     node.broker.remove("orders")
     assert node.topic_id(node.broker.topic("orders")) != id
+    assert node.find_by_id(id) is None
 
 
 def test_how_many_partitions_its_topics_have():

@@ -89,7 +89,7 @@ def test_a_group_that_is_not_there(node, version):
 
 def test_several_groups(node):
     node.groups.commit_offsets("others", {("orders", 1): Committed(9)})
-    found = fetch(node, None, groups=("workers", "others", "nobody"))
+    found = fetch(node, None, groups=("workers", "others", "nobody", "others"))
     assert {group: {place: row[0] for place, row in rows.items()} for group, (rows, _) in found.items()} == {
         "workers": {("orders", 0): 7, ("mails", 1): 8},
         "others": {("orders", 1): 9},

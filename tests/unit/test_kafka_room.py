@@ -80,3 +80,19 @@ def test_who_is_killed_in_its_turn_gives_it_back(room):
     assert room.used_bytes == 50
     gevent.sleep(0)
     assert (taken, room.used_bytes) == ([], 0)
+
+
+def test_more_can_be_noted_than_there_is(room):
+    room.note(60)
+    room.wait()
+    room.note(60)
+    assert room.used_bytes == 120
+    waiting = gevent.spawn(room.wait)
+    gevent.sleep(0)
+    assert not waiting.ready()
+    room.give(10)
+    gevent.sleep(0)
+    assert not waiting.ready()
+    room.give(50)
+    waiting.get(timeout=10)
+    assert room.used_bytes == 60

@@ -15,7 +15,7 @@ from gstream.kafka.connection import ClientGone, LateError
 from gstream.kafka.dispatch import Later
 from gstream.kafka.receiving import RefusedError
 from gstream.kafka.room import Room
-from gstream.kafka.session import HALF_SENT_SECONDS, HTTP_REPLY, SLOWEST_BYTES, KafkaSession
+from gstream.kafka.session import HALF_SENT_SECONDS, HTTP_REPLY, LARGE_BYTES, SLOWEST_BYTES, KafkaSession
 
 
 class FakeConnection:
@@ -58,6 +58,7 @@ class FakeConnection:
 
     def write(self, buffers):
         self.written.append(b"".join(buffers))
+        return sum(map(len, buffers))
 
     def write_when(self, commit, finish, size):
         self.later.append((commit, finish, size))
@@ -78,6 +79,7 @@ class FakeDispatcher:
     def __init__(self):
         self.answers = {}
         self.asked = []
+        self.unread = Room(1 << 20)
 
     def limit_of(self, _key):
         return 1 << 24
@@ -198,6 +200,16 @@ def test_or_until_the_client_is_gone(session, connection, room, end):
         assert isinstance(end, ClientGone)
     assert room.used_bytes == 0
     assert connection.written == []
+
+
+def test_large_replies_are_counted_until_they_are_read(session, connection, dispatcher):
+    used = []
+    connection.wait_for_room = lambda: used.append(dispatcher.unread.used_bytes)
+    dispatcher.answers[b"request 1"] = [bytes(LARGE_BYTES), b"x"]
+    connection.input.append(framed(b"request 1") + framed(b"request 2"))
+    session.run()
+    assert used == [LARGE_BYTES + 1, 0]
+    assert dispatcher.unread.used_bytes == 0
 
 
 def test_what_was_read_is_answered_before_the_end(session, connection, dispatcher):

@@ -8,6 +8,7 @@ from gstream.header import unpack_header
 from gstream.murmur import murmur2
 from gstream.partitions import Partitions
 from gstream.storage.memory import Memory
+from gstream.storage.piece import RECORDS_PIECE_BYTES
 from tests.unit.records_ground import batch_of, marker
 
 
@@ -41,7 +42,7 @@ def test_records_go_where_they_are_sent(topic):
     assert [append(topic, partition, batch_of(b"a", b"b")).offset for partition in (2, 0, 2)] == [0, 0, 2]
     assert [log.end_offset for log in topic.partitions] == [2, 0, 4]
     assert (topic.message_count, topic.published_count) == (6, 6)
-    assert topic.kept_bytes == 3 * len(batch_of(b"a", b"b"))
+    assert topic.kept_bytes == 3 * (len(batch_of(b"a", b"b")) + RECORDS_PIECE_BYTES)
 
 
 def test_what_is_there_already_or_no_message_is_not_published(topic):

@@ -506,3 +506,36 @@ def test_what_was_given_back_of_messages_that_are_lost_is_not_in_the_way_of_othe
         share.give_back(batch)
     assert [offset for offset, _ in drain(share)] == [0, 1, 2, 3, 4, 5]
     assert memory.held_bytes == 0
+
+
+def test_the_first_message_that_is_not_done_or_leased(log, share):
+    assert share.low == 0
+    fill(log, b"a", b"b", b"c", b"d")
+    first, second, third = share.take(1, 0), share.take(1, 0), share.take(1, 0)
+    assert share.low == 3
+    share.give_back_later(third, 20.0)
+    assert share.low == 2
+    share.give_back_later(first, 30.0)
+    assert share.low == 0
+    share.bring_back(30.0, 10)
+    assert (share.low, drain(share)[0]) == (0, (0, 1))
+    share.give_back(second)
+    assert share.low == 1
+
+
+def test_the_first_message_that_is_not_done_where_that_is_kept(kept_share):
+    assert kept_share.share.low == 0
+    kept_share.fill(5)
+    share = kept_share.share
+    share.mark(share.take(1, 0), DONE)
+    leased = kept_share.lease()
+    share.mark(share.take(2, 100), DONE)
+    assert share.low == 1
+    assert kept_share.restart().share.low == 1
+    leased.attempt = 2
+    share.give_back_later(leased, kept_share.time.now + 5, keep=True)
+    assert share.low == 1
+    share.mark_ids([1], DONE)
+    assert share.low == 4
+    share.mark(share.take(1, 100), DONE)
+    assert share.low == kept_share.restart().share.low == 5

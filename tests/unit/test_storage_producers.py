@@ -205,6 +205,15 @@ def test_what_is_stable_ends_where_the_oldest_open_transaction_begins(states, no
     assert states.stable_offset(13) == 13
 
 
+def test_it_is_known_whose_transactions_are_open(states, note):
+    note(0, 2, id=1, epoch=3, attributes=TRANSACTIONAL)
+    note(0, id=2)
+    note(0, id=3, attributes=TRANSACTIONAL)
+    assert states.open_producers() == {1: 3, 3: 0}
+    states.note(marker(id=1, epoch=3), 4, commits=True)
+    assert states.open_producers() == {3: 0}
+
+
 def test_the_end_of_no_transaction_changes_nothing(states):
     states.note(marker(), 0, commits=False)
     assert (states.stable_offset(1), states.aborted(0, 1)) == (1, [])

@@ -12,6 +12,7 @@ from gstream.errors import DiskError, FullError
 from gstream.header import unpack_header
 from gstream.record import Record
 from gstream.records import encode_batch
+from gstream.storage.piece import RECORDS_PIECE_BYTES
 from gstream.storage.placed import OffsetOutOfRangeError
 from gstream.storage.producers import OutOfOrderError, StaleEpochError
 from tests.unit.disk_ground import until
@@ -26,7 +27,6 @@ from tests.unit.records_ground import (
 )
 
 IDEMPOTENT = {"producer_id": 7, "producer_epoch": 0}
-NONSENSE = encode_batch([Record(0, 1000, None, b"x")])
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -151,6 +151,18 @@ def test_what_does_not_fit_is_refused_as_a_whole(make):
         ground.append(data)
     assert (ground.log.end_offset, ground.log.next_offset, ground.topic.published_count) == (0, 0, 0)
     assert ground.append(batch_of(b"x", **IDEMPOTENT, base_sequence=0)).offset == 0
+
+
+def test_a_transaction_can_be_ended_although_there_is_no_room(make):
+    ground = make(max_bytes=2000)
+    ground.append(batch_of(b"x" * 500, **IDEMPOTENT, base_sequence=0, is_transactional=True))
+    ground.disk.held_bytes += 2000
+    if ground.keeps:
+        ground.disk.waiting_bytes += 2000
+    with pytest.raises(FullError):
+        ground.append(batch_of(b"x"))
+    ground.append(marker())
+    assert ground.log.stable_offset == 2
 
 
 # --- among messages of other kinds
@@ -441,7 +453,7 @@ def test_times_of_what_is_deleted_are_not_found(ground):
 def test_memory_is_counted_exactly():
     ground = RecordsInMemory(is_log=False)
     memory = ground.disk
-    sizes = [len(batch_of(*[b"x" * 10] * count)) for count in (3, 2)]
+    sizes = [len(batch_of(*[b"x" * 10] * count)) + RECORDS_PIECE_BYTES for count in (3, 2)]
     ground.topic.group()
     ground.append(batch_of(*[b"x" * 10] * 3))
     ground.append(batch_of(*[b"x" * 10] * 2))
@@ -489,7 +501,7 @@ def test_deleting_gives_memory_back():
     for _ in range(3):
         ground.append(batch_of(b"x"))
     ground.log.delete_before(2)
-    assert ground.disk.used_bytes == ground.disk.stored_bytes == len(batch_of(b"x"))
+    assert ground.disk.used_bytes == ground.disk.stored_bytes == len(batch_of(b"x")) + RECORDS_PIECE_BYTES
     ground.log.delete_before(3)
     assert ground.disk.used_bytes == ground.disk.stored_bytes == 0
 

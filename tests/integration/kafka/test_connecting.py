@@ -142,7 +142,7 @@ def test_a_name_is_all_its_addresses(start_server, connect):
 def test_the_greeting_and_the_log_name_the_endpoint():
     with ServerProcess(kafka=True) as server:
         assert server.greeting[0].endswith(f"127.0.0.1:{server.port}; Kafka's clients: 127.0.0.1:{server.kafka_port}")
-        assert f"kafka=['127.0.0.1:{server.kafka_port}']" in server.log
+        wait_until(lambda: f"kafka=['127.0.0.1:{server.kafka_port}']" in server.log, "the log names it, too")
         with Client(server.host, server.port) as client:
             client.publish(b"one")
             assert client.consume() == [b"one"]

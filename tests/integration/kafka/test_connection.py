@@ -77,10 +77,15 @@ def connect():
         assert ends.ours.fileno() == -1
 
 
+def turn():
+    """Let the loop poll, and everybody else go on; a timer of 0 would not."""
+    gevent.sleep(0.001)
+
+
 def wait_until(condition):
     with gevent.Timeout(TIMEOUT_SECONDS):
         while not condition():
-            gevent.sleep(0.001)
+            turn()
 
 
 def read_all(connection):
@@ -95,7 +100,7 @@ def test_what_comes_is_read(connect):
     ends = connect(read_all)
     for text in (b"one ", b"two ", b"three"):
         ends.client.send(text)
-        gevent.sleep(0.001)
+        turn()
     ends.client.shutdown(socket.SHUT_WR)
     assert ends.result() == b"one two three"
 
@@ -111,7 +116,7 @@ def test_into_a_buffer_too(connect):
 
     ends = connect(serve)
     ends.client.send(b"12345")
-    gevent.sleep(0.001)
+    turn()
     ends.client.send(b"67890")
     ends.client.shutdown(socket.SHUT_WR)
     assert ends.result() == 0
@@ -153,7 +158,7 @@ def test_a_greenlet_that_waits_for_something_else_holds_no_reply_back(connect):
     ends = connect(serve)
     ends.client.send(b"more, which must not wake it")
     assert ends.receive(5) == b"reply"
-    gevent.sleep(0.001)
+    turn()
     assert not ends.greenlet.ready()
     event.set()
     assert ends.result() == b"more, which must not wake it"
@@ -170,7 +175,7 @@ def test_replies_wait_for_what_is_to_be_stored(connect):
 
     ends = connect(serve)
     assert ends.receive(1) == b"1"
-    gevent.sleep(0.001)
+    turn()
     with pytest.raises(BlockingIOError):
         ends.client.recv(1)
     commit.finish()
@@ -190,22 +195,22 @@ def test_who_stores_much_waits(connect):
     ends = connect(serve)
     assert not ends.greenlet.ready()
     commits[0].finish()
-    gevent.sleep(0.001)
+    turn()
     assert not ends.greenlet.ready()
     commits[1].finish()
     assert ends.result() == HANDLED
 
 
 def test_who_is_not_read_from_waits(connect):
-    data = bytes(8 << 20)
+    data = bytes(16 << 20)
 
     def serve(connection):
         connection.write([data])
         connection.wait_for_room()
         return HANDLED
 
-    ends = connect(serve, send_bytes=4096)
-    gevent.sleep(0.001)
+    ends = connect(serve, send_bytes=1 << 17)
+    turn()
     assert not ends.greenlet.ready()
     assert ends.receive(len(data) - module.QUEUE_BYTES) == data[module.QUEUE_BYTES :]
     assert ends.result() == HANDLED
@@ -268,7 +273,7 @@ def test_also_of_one_that_comes_with_what_it_reads(connect):
     ends = connect(serve)
     ends.client.send(b"last words")
     reset(ends.client)
-    gevent.sleep(0.001)
+    turn()
     event.set()
     assert ends.result() is ClientGone
 

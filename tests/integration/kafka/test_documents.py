@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 
 from gstream.config import Config
+from gstream.kafka import committed, connection, group, groups, join_group, session, transactions
+from gstream.kafka.dispatch import UNREAD_BYTES
+from gstream.kafka.fetch import MAX_REPLY_BYTES
+from gstream.kafka.node import Node
+from gstream.kafka.receiving import SMALL_BYTES
+from gstream.kafka.server import ROOM_BYTES
 from gstream.kafka.table import TABLE
 from gstream.kafka.topic_configs import server_value
 from gstream.kafka.topic_keys import TOPIC_KEYS, TopicKey
+from gstream.protocol.arguments import MAX_PARTITIONS
 from gstream.testing import TIMEOUT_SECONDS
 from tests.integration.sessions import DOCS, README, Play, check, read_plays
 
@@ -86,6 +93,49 @@ def default_of(key: TopicKey) -> str:
         "4": "--segment-bytes",
         "5000": "--segment-seconds",
     }[server_value(small, key.name)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (TABLE[0].max_bytes, "100 MiB to Produce"),
+        (max(api.max_bytes for key, api in TABLE.items() if key), "1 MiB to most other APIs"),
+        (min(api.max_bytes for api in TABLE.values()), "256 KiB to those"),
+        (SMALL_BYTES, "not small (4 KiB)"),
+        (ROOM_BYTES, "256 MiB; who finds no room waits"),
+        (UNREAD_BYTES, "256 MiB; beyond that"),
+        (MAX_REPLY_BYTES, "8 MiB, or one batch"),
+        (connection.QUEUE_BYTES, "beyond 1 MiB of them"),
+        (groups.MAX_BYTES, "10,000; 256 MiB"),
+    ],
+)
+def test_limits_in_bytes_are_those_of_the_server(limit: int, told: str) -> None:
+    numbers = re.findall(r"([0-9]+) ([MK])iB", told)
+    number, unit = numbers[0]
+    assert told in TEXT
+    assert limit == int(number) << {"M": 20, "K": 10}[unit]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (connection.UNREAD_SECONDS, "closed after 60 seconds"),
+        (session.HALF_SENT_SECONDS, "after 30 seconds, and one more for each 64 KiB"),
+        (MAX_PARTITIONS, "| 1,024 |"),
+        (group.MAX_MEMBERS, "| 10,000;"),
+        (groups.MAX_NAME_CHARACTERS, "1,000 characters |"),
+        (join_group.MIN_SESSION_MS, "10 ms to 30 minutes"),
+        (committed.MAX_METADATA_BYTES, "4,096 bytes"),
+        (transactions.MAX_IDS, "100,000, of up to 1,000 characters"),
+        (transactions.MAX_TIMEOUT_MS / 60_000, "15 minutes, 1,000 groups"),
+        (Node.node_id, "number 1 |"),
+    ],
+)
+def test_other_limits_are_those_of_the_server(limit: float, told: str) -> None:
+    first = re.search(r"[0-9][0-9,]*", told)
+    assert first is not None
+    assert told in TEXT
+    assert limit == int(first[0].replace(",", ""))
 
 
 def test_the_program_for_pytest_works(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from kafka.protocol.admin import DescribeGroupsRequest, DescribeGroupsResponse
+from kafka.protocol.consumer import JoinGroupRequest, JoinGroupResponse
 
 from gstream.testing import ServerThread, wait_until
 from tests.integration.kafka.clients import Record, confluent_produce, kcat
@@ -217,3 +218,46 @@ def test_kcat_consumes_in_a_group(server: ServerThread) -> None:
     out = kcat(server.bootstrap, "-G", "workers", "-e", "-c", "20", "-X", "auto.offset.reset=earliest", "orders")
     assert sorted(out.split()) == sorted(b"%d-%d" % (partition, number) for partition in ALL for number in range(5))
     wait_until(lambda: states(server) == ("Empty", 0), "kcat leaves")
+
+
+def join_raw(raw: Raw, version: int = 3, id: str = "", session_ms: int = 60_000) -> None:
+    request = JoinGroupRequest(
+        group_id="workers",
+        session_timeout_ms=session_ms,
+        rebalance_timeout_ms=60_000,
+        member_id=id,
+        protocol_type="consumer",
+        protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"")],
+    )
+    raw.send_request(request, version)
+
+
+@pytest.mark.parametrize("engine", ["memory"], indirect=True)
+def test_who_waits_and_vanishes_is_not_waited_for(server: ServerThread, connect: Callable[..., Raw]) -> None:
+    first, second = connect(server), connect(server)
+    join_raw(first)
+    leader = JoinGroupResponse.decode(first.read_frame(), version=3, header=True)
+    join_raw(second, session_ms=300)
+    wait_until(lambda: states(server) == ("PreparingRebalance", 2), "the second one waits")
+    second.socket.close()
+    wait_until(lambda: states(server) == ("PreparingRebalance", 1), "it is taken for dead")
+    join_raw(first, id=leader.member_id)
+    told = JoinGroupResponse.decode(first.read_frame(), version=3, header=True)
+    assert (told.error_code, told.generation_id, len(told.members)) == (0, 2, 1)
+
+
+@pytest.mark.parametrize("engine", ["memory"], indirect=True)
+def test_who_waits_longer_than_its_session_is_waited_for(server: ServerThread, connect: Callable[..., Raw]) -> None:
+    first, second = connect(server), connect(server)
+    join_raw(first)
+    leader = JoinGroupResponse.decode(first.read_frame(), version=3, header=True)
+    join_raw(second, session_ms=10)
+    wait_until(lambda: states(server) == ("PreparingRebalance", 2), "the second one waits")
+
+    def deadline(service: Any) -> float:
+        return max(member.deadline for member in service.kafka.node.groups.find("workers").roster if member.joins)
+
+    before = server.call(deadline)
+    wait_until(lambda: server.call(deadline) > before + 0.05, "its session would have ended five times")
+    join_raw(first, id=leader.member_id)
+    assert JoinGroupResponse.decode(second.read_frame(), version=3, header=True).generation_id == 2

@@ -12,8 +12,12 @@ import pytest
 
 from tests.integration.chaos.cycle import seed_from
 from tests.integration.chaos.kafka_cycle import KafkaCycle, violations
+from tests.integration.chaos.kafka_pipeline import Pipeline
 
 KILLS = 6
+
+PASSED = 300
+PIPELINE_KILLS = 4
 
 
 def test_a_server_that_is_killed_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
@@ -25,6 +29,16 @@ def test_a_server_that_is_killed_loses_nothing_and_doubles_nothing(tmp_path: Pat
         assert cycle.check() == []
         assert cycle.kills == KILLS
         assert cycle.stored_count > 50 * KILLS
+
+
+def test_messages_that_are_passed_on_in_transactions_pass_once(tmp_path: Path) -> None:
+    seed = seed_from()
+    print(f"CHAOS_SEED={seed}")  # noqa: T201
+    with Pipeline(tmp_path / "data", seed) as pipeline:
+        pipeline.fill(PASSED)
+        pipeline.run(PIPELINE_KILLS)
+        assert pipeline.read() == [b"passed %d" % number for number in range(PASSED)]
+        assert pipeline.committed() == PASSED
 
 
 SENT = {0: [b"a", b"b"], 1: [b"c"]}
