@@ -51,18 +51,23 @@ def _failed_items(
     if not items or source is None:
         return []
     kind = getattr(owner, field["type"].removeprefix("[]"))
-    key = next(each for each in field["fields"] if each["type"] in _SIMPLE and each["name"] != _ERROR)
+    key = next(each for each in field["fields"] if _names(each, version))
     made = []
     for item in items:
         if source.get("fields"):
             values = _failed_fields(item, source["fields"], field["fields"], kind, code, version)
-            named = next(each for each in source["fields"] if each["type"] == key["type"])
+            named = next(each for each in source["fields"] if _names(each, version) and each["type"] == key["type"])
             values[_attribute(key["name"])] = getattr(item, _attribute(named["name"]))
         else:
             values = _failed_fields(item, [], field["fields"], kind, code, version)
             values[_attribute(key["name"])] = item
         made.append(kind(**values))
     return made
+
+
+def _names(field: dict[str, Any], version: int) -> bool:
+    """Whether it may be what tells an item from others: its first simple field."""
+    return field["type"] in _SIMPLE and field["name"] != _ERROR and _has(field["versions"], version)
 
 
 def _tells_errors(field: dict[str, Any]) -> bool:

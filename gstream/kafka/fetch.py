@@ -1,4 +1,4 @@
-"""Fetch (1), versions 4 to 13: records of partitions from given offsets on, whole batches as they are stored.
+"""Fetch (1), versions 4 to 17: records of partitions from given offsets on, whole batches as they are stored.
 
 Waits until there are ``min_bytes``, but not longer than ``max_wait_ms``, and not when a partition has an error to be
 told. Never makes a topic. At least one batch is given if there is one, however large it is; beyond that the limits of
@@ -7,6 +7,7 @@ the request hold for the reply as a whole. Partitions are read in the order of t
 Sessions (KIP-227) are not offered: each reply has session 0, and clients then send whole requests. KIP-98 (isolation
 levels), KIP-320 (epochs, of which there is one), KIP-392 (there is no other replica to read from). KIP-516: from
 version 13 topics have ids in place of names: another topic of the same name is not taken for the one that was meant.
+What is new in versions 14 to 17 is for brokers (KIP-405, KIP-903, KIP-853), or for when there are several (KIP-951).
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def handle(node: Node, request: Any, context: Context) -> list[Buffer] | None:
 API = Api(
     key=1,
     name="Fetch",
-    versions=range(4, 14),
+    versions=range(4, 18),
     handle=handle,
     request=FetchRequest,
     response=FetchResponse,

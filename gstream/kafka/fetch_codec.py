@@ -1,6 +1,6 @@
 """Fetch's replies, by hand: the records lie between what is encoded here, and are not copied.
 
-Versions 4 to 13. What is written is what the library writes, byte for byte. Knows no topic and no socket.
+Versions 4 to 17. What is written is what the library writes, byte for byte. Knows no topic and no socket.
 """
 
 from __future__ import annotations

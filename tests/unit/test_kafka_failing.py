@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_fetch_fails_for_its_partitions_and_not_for_its_session() -> None:
     reply = again(failed(request, FetchResponse, Code.NOT_LEADER_OR_FOLLOWER, 12), FetchResponse, 12)
     assert reply.error_code == 0
     assert [(each.topic, each.partitions[0].partition_index) for each in reply.responses] == [("t", 2)]
+    assert reply.responses[0].partitions[0].error_code == 6
+
+
+@pytest.mark.parametrize("version", [13, 17])
+def test_a_fetch_of_topics_by_their_ids(version: int) -> None:
+    topic = FetchRequest.FetchTopic
+    partition = topic.FetchPartition(partition=2, fetch_offset=0, partition_max_bytes=1)
+    id = uuid.UUID(int=7)
+    request = FetchRequest(topics=[topic(topic_id=id, partitions=[partition])])
+    reply = again(failed(request, FetchResponse, Code.NOT_LEADER_OR_FOLLOWER, version), FetchResponse, version)
+    assert [(each.topic_id, each.partitions[0].partition_index) for each in reply.responses] == [(id, 2)]
     assert reply.responses[0].partitions[0].error_code == 6
 
 

@@ -7,9 +7,10 @@ import uuid
 import pytest
 from kafka.protocol.consumer import FetchResponse
 
+from gstream.kafka.fetch import API
 from gstream.kafka.fetch_codec import IDS_FROM, SMALL_BYTES, PartitionReply, encode
 
-VERSIONS = range(4, 14)
+VERSIONS = API.versions
 Topic = FetchResponse.FetchableTopicResponse
 Partition = Topic.PartitionData
 SMALL, LARGE = b"few records", b"many records" * 1000

@@ -15,15 +15,22 @@ HOME = Path(gstream.__file__).parent
 ORDER = (
     ("gstream", "gstream.errors", "gstream.batch", "gstream.counted", "gstream.murmur", "gstream.agenda"),
     ("gstream.header",),
+    ("gstream.compression", "gstream.record", "gstream.records"),
     ("gstream.alarm", "gstream.commit", "gstream.pending"),
-    ("gstream.config", "gstream.telnet", "gstream.storage"),
+    ("gstream.settings", "gstream.config", "gstream.topic_options", "gstream.telnet", "gstream.storage"),
     ("gstream.protocol.ids", "gstream.protocol.commands", "gstream.protocol.arguments", "gstream.protocol.bodies"),
     ("gstream.protocol.table", "gstream.protocol.decoder", "gstream.protocol.messages", "gstream.protocol.replies"),
-    ("gstream.protocol", "gstream.logs", "gstream.listeners"),
-    ("gstream.storage.budget", "gstream.storage.chain", "gstream.storage.memory"),
+    ("gstream.protocol", "gstream.logs", "gstream.listeners", "gstream.accepting"),
+    ("gstream.storage.budget", "gstream.storage.placed", "gstream.storage.producers", "gstream.storage.batches"),
+    ("gstream.storage.recordbatch", "gstream.storage.piece", "gstream.storage.converted"),
+    ("gstream.storage.chain", "gstream.storage.chain_records"),
+    ("gstream.storage.changes", "gstream.storage.facts", "gstream.storage.terms", "gstream.storage.expiry"),
+    ("gstream.storage.memory",),
     ("gstream.storage.files", "gstream.storage.finding", "gstream.storage.frame", "gstream.storage.index"),
-    ("gstream.storage.changes", "gstream.storage.tables", "gstream.storage.salvage", "gstream.storage.meta"),
-    ("gstream.storage.scan", "gstream.storage.segment", "gstream.storage.log", "gstream.storage.directory"),
+    ("gstream.storage.frame_records", "gstream.storage.tail"),
+    ("gstream.storage.tables", "gstream.storage.salvage", "gstream.storage.meta"),
+    ("gstream.storage.scan", "gstream.storage.segment", "gstream.storage.segments", "gstream.storage.snapshot"),
+    ("gstream.storage.log", "gstream.storage.directory"),
     ("gstream.storage.contents", "gstream.storage.check"),
     ("gstream.progress",),
     (
@@ -31,6 +38,7 @@ ORDER = (
         "gstream.storage.threads",
         "gstream.storage.reading",
         "gstream.storage.retention",
+        "gstream.storage.stored",
         "gstream.storage.disklog",
         "gstream.storage.state",
     ),
@@ -39,17 +47,48 @@ ORDER = (
     ("gstream.share", "gstream.consumer", "gstream.recent", "gstream.delays", "gstream.mailbox"),
     ("gstream.obituaries",),
     ("gstream.backlog", "gstream.group"),
-    ("gstream.topic", "gstream.seeking"),
+    ("gstream.partitions", "gstream.topic", "gstream.seeking"),
     ("gstream.broker", "gstream.inflight", "gstream.info", "gstream.scope", "gstream.administration"),
     ("gstream.outbox", "gstream.kernel", "gstream.watch", "gstream.connection"),
     ("gstream.outgoing", "gstream.stream", "gstream.waiting", "gstream.publishing", "gstream.settling"),
     ("gstream.turn", "gstream.session"),
     ("gstream.server",),
+    # Kafka's listener, an API a module.
+    ("gstream.kafka", "gstream.kafka.api", "gstream.kafka.codes", "gstream.kafka.configs"),
+    ("gstream.kafka.encoding", "gstream.kafka.operations", "gstream.kafka.producer_ids"),
+    ("gstream.kafka.receiving", "gstream.kafka.room", "gstream.kafka.subscription"),
+    ("gstream.kafka.api_versions", "gstream.kafka.assignments", "gstream.kafka.committed"),
+    ("gstream.kafka.describe_cluster", "gstream.kafka.describe_log_dirs", "gstream.kafka.failing"),
+    ("gstream.kafka.faults", "gstream.kafka.fetch_codec", "gstream.kafka.find_coordinator"),
+    ("gstream.kafka.heartbeat", "gstream.kafka.member", "gstream.kafka.metadata_reply"),
+    ("gstream.kafka.produce_codec", "gstream.kafka.replies", "gstream.kafka.required"),
+    ("gstream.kafka.topic_keys", "gstream.kafka.topics", "gstream.kafka.transaction"),
+    ("gstream.kafka.validation",),
+    ("gstream.kafka.codec", "gstream.kafka.connection", "gstream.kafka.delete_records"),
+    ("gstream.kafka.join_group", "gstream.kafka.metadata", "gstream.kafka.offset_commit"),
+    ("gstream.kafka.pending_offsets", "gstream.kafka.produce", "gstream.kafka.reading"),
+    ("gstream.kafka.resources", "gstream.kafka.roster", "gstream.kafka.sync_group"),
+    ("gstream.kafka.topic_configs", "gstream.kafka.transaction_store"),
+    ("gstream.kafka.altering", "gstream.kafka.broker_configs", "gstream.kafka.create_partitions"),
+    ("gstream.kafka.create_topics", "gstream.kafka.delete_topics", "gstream.kafka.endings"),
+    ("gstream.kafka.fetch", "gstream.kafka.group", "gstream.kafka.list_offsets"),
+    ("gstream.kafka.offset_for_leader_epoch",),
+    ("gstream.kafka.alter_configs", "gstream.kafka.describe_configs", "gstream.kafka.incremental_alter_configs"),
+    ("gstream.kafka.kept_group", "gstream.kafka.leave_group", "gstream.kafka.line_groups"),
+    ("gstream.kafka.offset_delete", "gstream.kafka.transactions"),
+    ("gstream.kafka.add_offsets_to_txn", "gstream.kafka.add_partitions_to_txn", "gstream.kafka.delete_groups"),
+    ("gstream.kafka.describe_groups", "gstream.kafka.end_txn", "gstream.kafka.groups"),
+    ("gstream.kafka.init_producer_id", "gstream.kafka.list_groups", "gstream.kafka.offset_fetch"),
+    ("gstream.kafka.txn_offset_commit",),
+    ("gstream.kafka.node", "gstream.kafka.table"),
+    ("gstream.kafka.dispatch",),
+    ("gstream.kafka.session",),
+    ("gstream.kafka.server",),
     ("gstream.service",),
     ("gstream.client.message", "gstream.client.wire", "gstream.client.window", "gstream.client.link"),
     ("gstream.client.arguments", "gstream.client.lease", "gstream.client.subscription"),
     ("gstream.client.client", "gstream.client"),
-    ("gstream.testing", "gstream.traffic", "gstream.pytest_plugin"),
+    ("gstream.testing", "gstream.traffic", "gstream.kafka_testing", "gstream.pytest_plugin"),
     ("gstream.cli", "gstream.__main__"),
 )
 """From the ground up. A module knows those of the rows below it, and in its own row those before it."""
@@ -75,11 +114,18 @@ NEVER_KNOWN = {
     "gstream.counted": {"gevent", "socket", "logging", "gstream.group", "gstream.storage"},
     "gstream.murmur": {"gevent", "socket", "logging", "gstream"},
     "gstream.header": {"gevent", "socket", "logging", "os", "gstream"},
+    "gstream.compression": {"gevent", "socket", "logging", "os", "gstream.batch", "gstream.storage"},
+    "gstream.record": {"gevent", "socket", "logging", "os", "gstream.batch", "gstream.storage"},
+    "gstream.records": {"gevent", "socket", "logging", "os", "gstream.storage"},
+    "gstream.topic_options": {"gevent", "socket", "logging", "os", "gstream"},
     "gstream.agenda": {"gevent", "socket", "logging", "gstream"},
     "gstream.config": {"gevent", "socket", "logging", "os", "sys", "click"},
     "gstream.telnet": {"gevent", "socket", "logging", "gstream"},
     "gstream.protocol": {"gevent", "socket", "logging", "time", "gstream.group", "gstream.broker", "gstream.storage"},
     "gstream.storage.budget": {"gevent", "socket", "gstream"},
+    "gstream.storage.placed": {"gevent", "socket", "gstream.storage"},
+    "gstream.storage.producers": {"gevent", "socket", "logging", "time", "os", "gstream.storage"},
+    "gstream.storage.facts": {"gevent", "socket", "logging", "time", "os", "sqlite3"},
     "gstream.storage.chain": {"gevent", "socket", "logging", "time", "gstream.protocol", "gstream.group"},
     "gstream.storage.memory": {"gevent", "socket", "gstream.protocol", "gstream.group"},
     "gstream.storage.files": {*NOT_FOR_FILES, "gstream.batch", "threading"},
@@ -116,6 +162,7 @@ NEVER_KNOWN = {
     "gstream.mailbox": {"socket", "gstream.group", "gstream.protocol"},
     "gstream.recent": {"gevent", "socket", "time", "gstream.topic", "gstream.protocol"},
     "gstream.group": {"gevent", "socket", "time", "gstream.protocol"},
+    "gstream.partitions": {"gevent", "socket", "time", "gstream.protocol"},
     "gstream.topic": {"gevent", "socket", "time", "gstream.protocol"},
     "gstream.seeking": {"gevent", "socket", "time", "gstream.protocol"},
     "gstream.broker": {"gevent", "socket", "time", "gstream.protocol"},
@@ -171,8 +218,13 @@ def imports_of(module):
                 yield full if full in PATHS else node.module
 
 
+SEE_SOCKETS = {"gstream.kafka.connection", "gstream.kafka.server", "gstream.kafka.session"}
+"""Of the Kafka listener: everything else sees typed requests, and at the most bytes."""
+
+
 def test_the_imports_are_seen():
-    assert {"gevent", "gstream.protocol", "gstream.session", "gstream.connection"} <= set(imports_of("gstream.server"))
+    assert {"gevent", "gevent.server"} <= set(imports_of("gstream.accepting"))
+    assert {"gstream.protocol", "gstream.session", "gstream.connection"} <= set(imports_of("gstream.server"))
     assert {"gstream.batch", "gstream.inflight"} <= set(imports_of("gstream.outgoing"))
     assert "gstream.service" in imports_of("gstream.cli.serve"), "those in functions too"
 
@@ -200,6 +252,16 @@ def test_what_a_module_does_not_know(module, unknown):
         parts = name.split(".")
         prefixes = {".".join(parts[: at + 1]) for at in range(len(parts))}
         assert not prefixes & unknown
+
+
+@pytest.mark.parametrize(
+    "module", [each for each in MODULES if each.startswith("gstream.kafka.") and each not in SEE_SOCKETS]
+)
+def test_handlers_of_kafka_requests_see_no_socket(module):
+    known = set(imports_of(module))
+    assert known.isdisjoint(
+        {"socket", "_socket", "gevent.socket", "gstream.connection", "gstream.protocol", *SEE_SOCKETS}
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -86,7 +86,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("codec", CODECS[1:])
 def test_an_old_client_compresses(server: ServerThread, codec: str) -> None:
-    """Before its version 2.12, librdkafka does so only where version 0 of Produce is advertised, and says nothing if not."""
+    """Before its version 2.12, librdkafka does so only where Produce begins with version 0, and says nothing if not."""
     kcat(server.bootstrap, "-P", "-t", "jobs", "-p", "0", "-z", codec, data=b"again " * 5000)
     assert server.call(lambda service: service.broker.topics["jobs"].kept_bytes) < 3000
     assert confluent_consume(server.bootstrap, "jobs", 1) == [Record(b"again " * 5000)]
