@@ -19,7 +19,18 @@ from gstream.header import BytesLike
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["CODECS", "GZIP", "LZ4", "NONE", "SNAPPY", "ZSTD", "CompressionError", "compress", "decompress"]
+__all__ = [
+    "CODECS",
+    "GZIP",
+    "LZ4",
+    "NONE",
+    "SNAPPY",
+    "ZSTD",
+    "CompressionError",
+    "NotInstalledError",
+    "compress",
+    "decompress",
+]
 
 NONE: Final = 0
 GZIP: Final = 1
@@ -47,6 +58,10 @@ class CompressionError(ValueError):
     """Something cannot be compressed or unpacked; the text says why."""
 
 
+class NotInstalledError(CompressionError):
+    """There is nothing wrong with it, but the library that does it is missing."""
+
+
 def compress(codec: int, data: BytesLike) -> bytes:
     """Data as this codec writes them."""
     if codec == NONE:
@@ -61,7 +76,10 @@ def compress(codec: int, data: BytesLike) -> bytes:
 
 
 def decompress(codec: int, data: BytesLike, max_bytes: int) -> bytes:
-    """What was compressed by this codec. Raises CompressionError if it is broken, or is more than ``max_bytes``."""
+    """What was compressed by this codec.
+
+    Raises CompressionError if it is broken, or is more than ``max_bytes``.
+    """
     if codec == NONE:
         if len(data) > max_bytes:
             raise _too_large(max_bytes)
@@ -83,7 +101,7 @@ def _cramjam(codec: int) -> Any:
         return _import_cramjam()
     except ImportError:
         name = CODECS[codec]
-        raise CompressionError(f"{name} needs a library that is missing: pip install 'gstream[kafka]'") from None
+        raise NotInstalledError(f"{name} needs a library that is missing: pip install 'gstream[kafka]'") from None
 
 
 def _import_cramjam() -> ModuleType:

@@ -30,10 +30,7 @@ _SIZES_BYTES = _SIZES.size
 
 def pack_counted(body: bytes, key: bytes | None = None, headers: Iterable[tuple[str, bytes]] = ()) -> bytes:
     """One message's bytes. A header's name may have up to 65,535 bytes."""
-    packed = b""
-    for each, value in headers:
-        name = each.encode()
-        packed += _HEADER_SIZES.pack(len(name), len(value)) + name + value
+    packed = _pack_headers(headers) if headers else b""
     if key is None:
         return _SIZES.pack(len(body), _NO_KEY, len(packed)) + packed + body
     if len(key) > _MAX_SHORT_KEY:
@@ -123,6 +120,14 @@ def _end(data: bytes | bytearray, start: int) -> int:
         (key_bytes,) = _KEY_SIZE.unpack_from(data, start + _SIZES_BYTES)
         return end + _KEY_SIZE.size + int(key_bytes)
     return end
+
+
+def _pack_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
+    parts: list[bytes] = []  # put together at once: there may be 100,000
+    for each, value in headers:
+        name = each.encode()
+        parts += (_HEADER_SIZES.pack(len(name), len(value)), name, value)
+    return b"".join(parts)
 
 
 def _unpack_headers(data: bytes, position: int, end: int) -> Iterator[tuple[str, bytes]]:

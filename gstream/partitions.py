@@ -6,6 +6,8 @@ every method is atomic.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AnyEngine", "Partitions"]
 
+log = logging.getLogger(__name__)
+
 AnyEngine: TypeAlias = "Memory | Disk"
+
+TOLD_SECONDS = 60.0
+"""That records are refused is logged no more often."""
 
 
 class Partitions:
@@ -49,9 +56,10 @@ class Partitions:
         """When what was published last is stored; None: it is."""
         self.published_count = 0
         self._turn = -1
+        self._told_full = -math.inf
         if self._state is not None:
-            for log in self.partitions:
-                log.on_stored = self._stored  # type: ignore[union-attr]
+            for each in self.partitions:
+                each.on_stored = self._stored  # type: ignore[union-attr]
 
     def append_records(self, partition: int, data: bytes | memoryview, header: Header) -> Placed:
         """Store a whole record batch that was checked, as it is but for its offset; where it lies, and when.
@@ -61,10 +69,25 @@ class Partitions:
         """
         placed = self.partitions[partition].append_records(data, header)
         if placed is None:
-            raise self.full_error()
+            raise self._refuse_records()
         if self._state is None and not placed.is_duplicate:
             self._stored(0 if header.attributes & CONTROL else header.records)
         return placed
+
+    def _refuse_records(self) -> FullError:
+        """What to tell their producer, who tries again and keeps it to itself; so the log tells it, too."""
+        engine = self._engine
+        cure = (
+            "set a limit for the topic (retention.bytes, retention.ms), consume by lines, or raise it"
+            if self._state is None
+            else "so much waits to be written; send again"
+        )
+        error = FullError(f"no room within {engine.max_bytes} bytes, the server's --max-memory; {cure}")
+        now = engine.clock()
+        if not self._told_full <= now < self._told_full + TOLD_SECONDS:
+            self._told_full = now
+            log.warning("records are refused: %s", error, extra={"topic": self.name})
+        return error
 
     def full_error(self) -> FullError:
         """What to tell the producer of a message that was not stored."""
@@ -73,12 +96,12 @@ class Partitions:
         )
 
     def _append(self, partition: int, data: bytes, count: int, kind: type[Batch], *, always: bool = False) -> int:
-        log = self.partitions[partition]
-        stored = log.append(data, count, kind, always=always)
+        each = self.partitions[partition]
+        stored = each.append(data, count, kind, always=always)
         if self._state is None:
             self._stored(stored)
         else:
-            self.commit = log.commit  # type: ignore[union-attr]
+            self.commit = each.commit  # type: ignore[union-attr]
         return stored
 
     def _stored(self, count: int) -> None:
@@ -110,9 +133,9 @@ class Partitions:
     @property
     def message_count(self) -> int:
         """How many messages are kept."""
-        return sum(log.end_offset - log.oldest_offset for log in self.partitions)
+        return sum(each.end_offset - each.oldest_offset for each in self.partitions)
 
     @property
     def kept_bytes(self) -> int:
         """What they take."""
-        return sum(log.kept_bytes for log in self.partitions)
+        return sum(each.kept_bytes for each in self.partitions)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gstream.compression import CompressionError, decompress
+from gstream.compression import CompressionError, NotInstalledError, decompress
 from gstream.header import HEADER_BYTES, BytesLike, Header, unpack_header
 
 __all__ = [
@@ -21,7 +21,9 @@ __all__ = [
     "CODEC_BITS",
     "CONTROL",
     "MAX_UNPACKED_BYTES",
+    "SMALLEST_BYTES",
     "TRANSACTIONAL",
+    "NotUnpackedError",
     "Record",
     "RecordsError",
     "decode_records",
@@ -42,9 +44,10 @@ CONTROL: Final = 0x20
 MAX_UNPACKED_BYTES: Final = 64 << 20
 """A batch that becomes larger when it is unpacked is not read."""
 
-_MAGIC: Final = 2
-_SMALLEST_BYTES: Final = 7
+SMALLEST_BYTES: Final = 7
 """Of a record: it has seven numbers."""
+
+_MAGIC: Final = 2
 _MAX_HEADERS: Final = 100_000
 """Of a record. An empty one has two bytes, and takes thirty times as many when it was read."""
 _MAX_SHIFT: Final = 63
@@ -58,6 +61,10 @@ _OUT_OF_PLACE: Final = "they are not laid out as records are"
 
 class RecordsError(ValueError):
     """These are no records; the text says why."""
+
+
+class NotUnpackedError(RecordsError):
+    """What these are is not known: the library that unpacks them is not installed."""
 
 
 class Record(NamedTuple):
@@ -89,9 +96,11 @@ def decode_records(batch: BytesLike, start: int = 0, max_bytes: int = MAX_UNPACK
     content = memoryview(batch)[start + HEADER_BYTES : start + header.size]
     try:
         data = decompress(header.attributes & CODEC_BITS, content, max_bytes)
+    except NotInstalledError as error:
+        raise NotUnpackedError(f"they cannot be unpacked: {error}") from None
     except CompressionError as error:
         raise RecordsError(f"they cannot be unpacked: {error}") from None
-    if not 0 < header.records <= len(data) // _SMALLEST_BYTES:
+    if not 0 < header.records <= len(data) // SMALLEST_BYTES:
         raise RecordsError(f"there is no room for {header.records:,} records")
     return _decode(data, header)
 

@@ -20,11 +20,13 @@ from crc32c import crc32c
 from gstream.batch import Batch, Times
 from gstream.compression import compress
 from gstream.counted import CountedBatch, pack_counted
+from gstream.errors import StorageError
 from gstream.header import BEFORE, CHECKED, HEADER_BYTES, MIN_LENGTH, BytesLike
 from gstream.record import (
     APPEND_TIME,
     CONTROL,
     TRANSACTIONAL,
+    NotUnpackedError,
     Record,
     RecordsError,
     decode_records,
@@ -101,17 +103,22 @@ def encode_messages(batch: Batch) -> bytes:
 def open_batch(data: BytesLike, partition: int) -> CountedBatch | None:
     """A whole batch of records as messages; None if it is no batch of messages, but tells a transaction's end.
 
-    What is missing of a record is empty. Raises RecordsError.
+    What is missing of a record is empty. Raises RecordsError; StorageError if only a library is missing, which is no
+    reason to pass messages over.
     """
     header = records_header(data)
     if header.attributes & CONTROL:
         return None
     if header.last_offset_delta != header.records - 1:
         raise RecordsError("their offsets have holes")
+    try:
+        records = decode_records(data)
+    except NotUnpackedError as error:
+        raise StorageError(str(error)) from None
     packed = bytearray()
     offsets, times = array("q"), array("q")
     last_ms = None
-    for offset, time_ms, key, value, headers in decode_records(data):
+    for offset, time_ms, key, value, headers in records:
         packed += pack_counted(value or b"", key, [(_cut(name), content or b"") for name, content in headers])
         if time_ms != last_ms:
             offsets.append(offset)

@@ -90,6 +90,7 @@ class Topic(Partitions):
         """How much, and how old messages, the engine keeps, taken or not; 0: no limit; None: as all topics."""
         self.options: TopicOptions = engine.terms.options(name)
         """What Kafka's clients have set for it."""
+        self._log_commit: Commit | None = None
         self.removed = False
         self._recent = RecentIds(engine, agenda.clock, self._keep_id if self._state is not None else None)
         self._forgetting: Entry | None = None
@@ -291,10 +292,17 @@ class Topic(Partitions):
             self.options = options
             self._engine.set_options(self.name, options, self.partitions)  # type: ignore[arg-type]  # they are its own
 
-    def make_log(self) -> None:
-        """From now on what groups have taken is kept, too: others read it who are no groups of this topic."""
+    def make_log(self) -> Commit | None:
+        """From now on what groups have taken is kept, too: others read it who are no groups of this topic.
+
+        When that is on disk, so that it holds after a crash as well (None: it is).
+        """
         if not self.options.is_log:
             self.set_options(replace(self.options, is_log=True))
+            self._log_commit = self.keep()
+        elif self._log_commit is not None and self._log_commit.is_done:
+            self._log_commit = None if self._log_commit.error is None else self.keep()
+        return self._log_commit
 
     def add_partitions(self, count: int) -> None:
         """Have so many partitions more, of which each group has its share. Raises FullError when they are too many."""

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.storage.disk import Disk
 
-__all__ = ["API"]
+__all__ = ["API", "MEMORY", "place_of"]
 
 Result = DescribeLogDirsResponse.DescribeLogDirsResult
 TopicRow = Result.DescribeLogDirsTopic
 PartitionRow = TopicRow.DescribeLogDirsPartition
 
 MEMORY = "memory"
+"""The name of the place of an engine without a directory."""
 
 
 def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
@@ -54,14 +55,19 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
     return DescribeLogDirsResponse(throttle_time_ms=0, error_code=Code.NONE, results=[result])
 
 
+def place_of(node: Node) -> str:
+    """Where messages are kept."""
+    return os.path.abspath(cast("Disk", node.engine).path) if node.engine.keeps else MEMORY
+
+
 def _room(node: Node) -> tuple[str, int, int]:
     """Where messages are kept, how much fits in there at all, and how much now."""
+    place = place_of(node)
     if not node.engine.keeps:
-        return MEMORY, node.engine.max_bytes, max(0, node.engine.room_bytes)
+        return place, node.engine.max_bytes, max(0, node.engine.room_bytes)
     engine = cast("Disk", node.engine)
-    path = os.path.abspath(engine.path)
-    volume = engine.pool.apply(os.statvfs, path)
-    return path, volume.f_blocks * volume.f_frsize, volume.f_bavail * volume.f_frsize
+    volume = engine.pool.apply(os.statvfs, place)
+    return place, volume.f_blocks * volume.f_frsize, volume.f_bavail * volume.f_frsize
 
 
 API = Api(35, "DescribeLogDirs", range(5), handle, DescribeLogDirsRequest, DescribeLogDirsResponse)

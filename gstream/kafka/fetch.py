@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["API", "MAX_REPLY_BYTES"]
+__all__ = ["API", "MAX_REPLY_BYTES", "MOST_FETCHED_BYTES"]
 
 MAX_REPLY_BYTES = 8 << 20
 """Of records in a reply, whatever the client would take: it asks again."""
+
+MOST_FETCHED_BYTES = 128 << 20
+"""Of records that were read for fetches of all clients, and are not on their way to them. Beyond that each gets one
+batch, if it has none, and waits for no more of them."""
 
 GONE_SECONDS = 1.0
 """How often a fetch that waits looks whether its client is still there."""
@@ -90,7 +94,8 @@ class Fetch:
     @property
     def is_enough(self) -> bool:
         """Whether there is no reason to wait."""
-        return self._size >= self._min_bytes or self._is_failed
+        is_crowded = self._size > 0 and self._node.fetched_bytes > MOST_FETCHED_BYTES
+        return self._size >= self._min_bytes or self._is_failed or is_crowded
 
     @property
     def is_empty(self) -> bool:
@@ -102,11 +107,28 @@ class Fetch:
         began = time.perf_counter()
         for _, readers in self._readers:
             for reader in readers:
-                self._size += reader.read(self._max_bytes - self._size, is_first=not self._size)
+                self._read(reader)
                 self._is_failed = self._is_failed or reader.is_failed
                 if time.perf_counter() - began > STRETCH_SECONDS:
                     gevent.sleep(0)
                     began = time.perf_counter()
+
+    def _read(self, reader: Reader) -> None:
+        node = self._node
+        room = self._max_bytes - self._size if node.fetched_bytes <= MOST_FETCHED_BYTES else 0
+        claimed = max(0, min(room, reader.max_bytes))  # until it is known how much it is
+        node.fetched_bytes += claimed
+        size = 0
+        try:
+            size = reader.read(room, is_first=not self._size)
+        finally:
+            node.fetched_bytes += size - claimed
+            self._size += size
+
+    def close(self) -> None:
+        """Hold nothing any more: the reply is on its way."""
+        self._node.fetched_bytes -= self._size
+        self._size = 0
 
     def wait(self, seconds: float, context: Context) -> bool:
         """Read on as more comes, until it is enough or time is over; whether the client is still there for it."""
@@ -155,12 +177,14 @@ def handle(node: Node, request: Any, context: Context) -> list[Buffer] | None:
     if context.version >= SESSIONS_FROM and request.session_id != 0:
         return encode([], context.version, Code.FETCH_SESSION_ID_NOT_FOUND)
     fetch = Fetch(node, request, context.version)
-    fetch.read()
-    if not (
-        fetch.is_enough or fetch.is_empty or request.max_wait_ms <= 0 or fetch.wait(request.max_wait_ms / 1000, context)
-    ):
+    seconds = request.max_wait_ms / 1000
+    try:
+        fetch.read()
+        if fetch.is_enough or fetch.is_empty or seconds <= 0 or fetch.wait(seconds, context):
+            return fetch.encode(context.version)
         return None
-    return fetch.encode(context.version)
+    finally:
+        fetch.close()
 
 
 API = Api(

@@ -74,7 +74,7 @@ def encode(topics: Sequence[tuple[TopicKey, Sequence[PartitionReply]]], version:
         part += encode_unsigned(len(rows) + 1) if flexible else INT32.pack(len(rows))
         for row in rows:
             part += _encode_compact(row) if flexible else _encode_plain(row, version)
-            if row.size <= SMALL_BYTES:
+            if row.size <= SMALL_BYTES * len(row.chunks):
                 for chunk in row.chunks:
                     part += chunk
             else:

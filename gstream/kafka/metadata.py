@@ -4,6 +4,8 @@ Makes topics that are asked for by name and do not exist, if the server (``--kaf
 the client say so (KIP-361). Topics are also found by their ids (version 12; KIP-516). An empty list asks for all topics
 in version 0 and for none later; null asks for all. The address is the one that the client has connected to, which it
 can reach, unless ``--kafka-advertise`` is given.
+
+A new id is told when it is kept: after a crash the topic must not have another one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 from gstream.kafka import metadata_reply
-from gstream.kafka.api import Api, Context, Reply
+from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.metadata_reply import NO_ID, TopicReply
 from gstream.kafka.operations import CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS, bits_of
@@ -46,7 +48,10 @@ def handle(node: Node, request: MetadataRequest, context: Context) -> Reply:
     cluster = version in CLUSTER_OPERATIONS_IN and request.include_cluster_authorized_operations
     broker = node.node_id, *node.advertised(context)
     may = bits_of(CLUSTER_OPERATIONS) if cluster else NOT_ASKED
-    return metadata_reply.encode(version, broker, node.cluster_id, rows, may)
+    reply = metadata_reply.encode(version, broker, node.cluster_id, rows, may)
+    if version < IDS_FROM or node.ids_commit is None or node.ids_commit.is_done:
+        return reply
+    return Deferred(node.ids_commit, lambda: reply)  # whether they could be kept or not
 
 
 def _id_of(topic: MetadataRequest.MetadataRequestTopic, version: int) -> uuid.UUID:

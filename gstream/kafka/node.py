@@ -20,6 +20,7 @@ from gstream.kafka.producer_ids import ProducerIds
 from gstream.kafka.transactions import Transactions
 
 if TYPE_CHECKING:
+    from gstream.commit import Commit
     from gstream.storage.facts import Facts
     from gstream.topic import AnyEngine, Topic
 
@@ -56,6 +57,10 @@ class Node:
         """22 characters, for ever the same of a data directory."""
         self._names = self._find_names()
         """Of topics, by their ids; of some that have been removed since, too."""
+        self.ids_commit: Commit | None = None
+        """When the ids of all topics are kept; None: nothing is kept."""
+        self.fetched_bytes = 0
+        """Of records that were read for clients, and are not on their way to them."""
         self.faults = Faults()
         self.producer_ids = ProducerIds(self.facts)
         self.groups = Groups(self)
@@ -77,12 +82,16 @@ class Node:
         return context.peer.local_host, context.peer.local_port
 
     def topic_id(self, topic: Topic) -> uuid.UUID:
-        """The id of a topic, which no other topic will ever have, not even one of the same name (KIP-516)."""
+        """The id of a topic, which no other topic will ever have, not even one of the same name (KIP-516).
+
+        It should not be told before it is kept, see ``ids_commit``: after a crash the topic would have another one.
+        """
         fact = _id_fact(topic.name)
         kept = self.facts.get(fact)
         if kept is None:
             kept = uuid.uuid4().bytes
             self.facts.put(fact, kept)
+            self.ids_commit = self.facts.commit()
         if len(self._names) >= MANY_NAMES + 2 * len(self.broker.topics):
             self._names = self._find_names()
         self._names[kept] = topic.name

@@ -25,7 +25,7 @@ from gstream.kafka.encoding import (
     skip_tags,
 )
 
-__all__ = ["FLEXIBLE_FROM", "PartitionReply", "ProduceRequest", "TopicData", "decode", "encode"]
+__all__ = ["FLEXIBLE_FROM", "MAX_PARTITIONS", "PartitionReply", "ProduceRequest", "TopicData", "decode", "encode"]
 
 TRANSACTIONAL_FROM = 3
 """The version that names the transaction, and the first one that is served."""
@@ -34,6 +34,9 @@ APPEND_TIME_FROM = 2
 START_OFFSET_FROM = 5
 MESSAGES_FROM = 8
 """The version that can say in words what is wrong."""
+
+MAX_PARTITIONS = 100_000
+"""In one request. Each may have nine bytes only, and takes thirty times as many when it was read."""
 
 FLEXIBLE_FROM = 9
 """The version of compact lengths and tagged fields."""
@@ -100,11 +103,13 @@ def _decode_plain(buffer: memoryview, version: int) -> ProduceRequest:
     topics = []
     (count,) = INT32.unpack_from(buffer, position)
     position += 4
+    left = MAX_PARTITIONS
     for _ in range(_counted(count)):
         name, position = read_string(buffer, position)
         (partition_count,) = INT32.unpack_from(buffer, position)
         position += 4
         partitions: list[tuple[int, memoryview | None]] = []
+        left = _left(left, partition_count)
         for _ in range(_counted(partition_count)):
             (index,) = INT32.unpack_from(buffer, position)
             (size,) = INT32.unpack_from(buffer, position + 4)
@@ -126,10 +131,12 @@ def _decode_compact(buffer: memoryview) -> ProduceRequest:
     acks, timeout_ms = _BEGINNING.unpack_from(buffer, position)
     topics = []
     count, position = read_unsigned(buffer, position + 6)
+    left = MAX_PARTITIONS
     for _ in range(_counted(count - 1)):
         name, position = read_compact_string(buffer, position)
         partition_count, position = read_unsigned(buffer, position)
         partitions: list[tuple[int, memoryview | None]] = []
+        left = _left(left, partition_count)
         for _ in range(_counted(partition_count - 1)):
             (index,) = INT32.unpack_from(buffer, position)
             data, position = read_compact_bytes(buffer, position + 4)
@@ -145,6 +152,14 @@ def _counted(count: int) -> int:
     if count < 0:
         raise MalformedError("a list that must be there is null")
     return count
+
+
+def _left(left: int, count: int) -> int:
+    """How many partitions there may be behind a topic with so many; it counts as one itself, in any case."""
+    left -= max(count, 1)
+    if left < 0:
+        raise MalformedError(f"more than {MAX_PARTITIONS} partitions")
+    return left
 
 
 def _named(name: str | None) -> str:

@@ -37,7 +37,7 @@ class Reader:
     missing: what is told when there is no topic, or none any more.
     """
 
-    __slots__ = ("_is_committed", "_log", "_max_bytes", "_missing", "_offset", "next_offset", "reply", "topic")
+    __slots__ = ("_is_committed", "_log", "_missing", "_offset", "max_bytes", "next_offset", "reply", "topic")
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Reader:
         self.reply = PartitionReply(index)
         self.topic = topic
         self.next_offset = self._offset = offset
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._is_committed = is_committed
         self._missing = missing
         self._log: AnyLog | None = None
@@ -101,7 +101,7 @@ class Reader:
         if not log.oldest_offset <= self.next_offset <= log.end_offset:
             raise OffsetOutOfRangeError
         end = self._end(log)
-        wanted = min(self._max_bytes - reply.size, room)
+        wanted = min(self.max_bytes - reply.size, room)
         if self.next_offset >= end or (wanted <= 0 and not is_first):
             return
         fetched = log.read_records(self.next_offset, max(wanted, 1), end)
@@ -116,6 +116,9 @@ class Reader:
     def finish(self) -> PartitionReply:
         """What there is of it, with where it begins and ends."""
         log, reply = self._log, self.reply
+        if log is not None and self._is_committed and reply.size and log.oldest_offset > self._offset:
+            self._fail(Code.OFFSET_OUT_OF_RANGE)  # of what went meanwhile, nobody knows any more what was aborted
+            return self.reply
         if log is not None:
             reply.high_watermark = log.end_offset
             reply.stable_offset = log.stable_offset

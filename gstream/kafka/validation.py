@@ -11,15 +11,22 @@ import crc32c
 
 from gstream.header import CHECKED_FROM, MIN_LENGTH, Header, unpack_header
 from gstream.kafka.codes import Code, KafkaError
-from gstream.record import APPEND_TIME, CODEC_BITS, CONTROL, TRANSACTIONAL
+from gstream.record import APPEND_TIME, CODEC_BITS, CONTROL, SMALLEST_BYTES, TRANSACTIONAL
 
-__all__ = ["OVERHEAD_BYTES", "check_batch", "max_batch_bytes"]
+__all__ = ["MAX_RECORDS", "OVERHEAD_BYTES", "check_batch", "max_batch_bytes"]
 
 MAGIC: Final = 2
 ZSTD: Final = 4
 """The codec with the highest number."""
 ZSTD_FROM: Final = 7
 """The version of Produce whose clients know zstd, see KIP-110."""
+
+KNOWN_BITS: Final = 0x7F
+"""Of the attributes: those that Kafka 4 uses. A log takes no others for a batch's."""
+
+MAX_RECORDS: Final = 1_000_000
+"""As many as librdkafka can be told to put into a batch. Each takes an offset, whether it is there or not, and what is
+compressed may claim to be any number."""
 
 OVERHEAD_BYTES: Final = 12
 """Kafka's own limit is 1 MiB and this: a batch's offset and length do not count."""
@@ -60,21 +67,28 @@ def check_batch(data: memoryview | None, version: int, max_bytes: int) -> Header
 
 def _check_fields(header: Header, version: int) -> None:
     attributes, records = header.attributes, header.records
-    if attributes & ~CODEC_BITS & 0xFF:
+    if attributes & ~CODEC_BITS:
         _check_attributes(header)
     if attributes & CODEC_BITS >= ZSTD:
         _check_codec(attributes & CODEC_BITS, version)
     if records <= 0 or header.last_offset_delta != records - 1:
         text = f"the batch says that it has {records} records, and {header.last_offset_delta + 1} offsets"
         raise KafkaError(Code.INVALID_RECORD, text)
+    if not attributes & CODEC_BITS and records > (header.length - MIN_LENGTH) // SMALLEST_BYTES:
+        raise KafkaError(Code.INVALID_RECORD, f"the batch says that it has {records} records, and has no room for them")
     if header.length == MIN_LENGTH:
         raise KafkaError(Code.INVALID_RECORD, f"the batch says that it has {records} records, and has none")
+    if records > MAX_RECORDS:  # with this code, Java's client halves a batch
+        text = f"the batch says that it has {records} records, and may have {MAX_RECORDS}"
+        raise KafkaError(Code.MESSAGE_TOO_LARGE, text)
     if header.producer_id >= 0 and (header.base_sequence < 0 or header.producer_epoch < 0):
         raise KafkaError(Code.INVALID_RECORD, "a batch of an idempotent producer needs an epoch and a sequence number")
 
 
 def _check_attributes(header: Header) -> None:
     attributes = header.attributes
+    if attributes & ~KNOWN_BITS:
+        raise KafkaError(Code.INVALID_RECORD, f"the batch has attributes that are not known: {attributes & 0xFFFF:#x}")
     if attributes & CONTROL:
         raise KafkaError(Code.INVALID_RECORD, "control batches are the broker's own")
     if attributes & APPEND_TIME:

@@ -155,6 +155,7 @@ def make_node(*topics):
         broker=SimpleNamespace(topics={topic.name: topic for topic in topics}),
         engine=SimpleNamespace(clock=lambda: TIME_MS / 1000),
         config=Config(),
+        fetched_bytes=0,
         agenda=Agenda(),
         stopping=Event(),
         transactions=FakeTransactions(),

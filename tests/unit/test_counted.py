@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +103,12 @@ def test_times_are_each_messages_own():
     batch = batch_of([(b"a", None, ()), (b"b", None, ()), (b"c", None, ())], 10, ([10, 12], [1000, 2000]))
     assert [message.time_ms for message in batch.messages()] == [1000, 1000, 2000]
     assert [message.time_ms for message in batch.part(1, 2).messages()] == [1000, 2000]
+
+
+def test_many_headers_take_no_longer_than_their_bytes():
+    headers = [("", b"")] * 100_000
+    began = time.process_time()
+    packed = pack_counted(b"body", None, headers)
+    assert time.process_time() - began < 2, "it was seven seconds, when they were put together one by one"
+    ((body, _, found),) = CountedBatch(0, 1, packed).contents()
+    assert (body, len(found)) == (b"body", 100_000)

@@ -8,7 +8,7 @@ from kafka.protocol.consumer import FetchRequest, FetchResponse
 
 from gstream.kafka import fetch as module
 from gstream.kafka.codes import Code
-from gstream.kafka.fetch import API, MAX_REPLY_BYTES
+from gstream.kafka.fetch import API, MAX_REPLY_BYTES, MOST_FETCHED_BYTES
 from tests.unit.kafka_logs import FakeTopic, context, id_of, make_node
 
 LONG_MS = 60_000
@@ -321,3 +321,52 @@ def test_many_wait_for_one_topic_and_all_are_answered():
     batch = topic.partitions[0].add()
     topic.tell()
     assert all(each.rows == [("jobs", 0, 0, batch)] for each in waiting)
+
+
+def test_what_is_read_counts_until_it_is_on_its_way():
+    topic = filled(batches=2)
+    node = make_node(topic)
+    size = len(topic.partitions[0].batches[0])
+    waiting = Waiting(node, asked(("jobs", (0, 1)), wait_ms=LONG_MS, min_bytes=PLENTY))
+    assert waiting.is_waiting
+    assert node.fetched_bytes == size
+    node.stopping.set()
+    assert len(waiting.rows[0][3]) == size
+    assert node.fetched_bytes == 0
+
+
+def test_when_too_much_is_read_each_gets_one_batch_and_does_not_wait():
+    topic = filled(partitions=2, batches=2)
+    node = make_node(topic)
+    node.fetched_bytes = MOST_FETCHED_BYTES + 1
+    waiting = Waiting(node, asked(("jobs", (0, 0), (1, 0)), wait_ms=LONG_MS, min_bytes=PLENTY))
+    assert waiting.rows == [("jobs", 0, 0, topic.partitions[0].batches[0]), ("jobs", 1, 0, b"")]
+    assert node.fetched_bytes == MOST_FETCHED_BYTES + 1
+
+
+def test_who_has_nothing_waits_whatever_others_have():
+    topic = filled()
+    node = make_node(topic)
+    node.fetched_bytes = MOST_FETCHED_BYTES + 1
+    waiting = Waiting(node, asked(("jobs", (0, 1)), wait_ms=LONG_MS))
+    assert waiting.is_waiting
+    batch = topic.partitions[0].add()
+    topic.tell()
+    assert waiting.rows == [("jobs", 0, 0, batch)]
+
+
+def test_what_is_being_read_counts_for_those_who_come_meanwhile():
+    topic = filled(batches=2)
+    node = make_node(topic)
+    log = topic.partitions[0]
+    claimed = []
+    plain = log.read_records
+
+    def read_records(offset, max_bytes, end=None):
+        claimed.append(node.fetched_bytes)
+        return plain(offset, max_bytes, end)
+
+    log.read_records = read_records
+    assert Waiting(node, asked(("jobs", (0, 0, 4711)))).rows[0][2] == 0
+    assert claimed == [4711]
+    assert node.fetched_bytes == 0

@@ -8,12 +8,15 @@ import pytest
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 from gstream.broker import Broker
+from gstream.commit import Commit
 from gstream.config import Config
-from gstream.kafka.api import Context, Peer
+from gstream.kafka.api import Context, Deferred, Peer
 from gstream.kafka.codes import Code
 from gstream.kafka.metadata import API
 from gstream.kafka.node import Node
 from gstream.kafka.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from gstream.storage.changes import Changes
+from gstream.storage.facts import Facts
 from gstream.storage.memory import Memory
 
 Topic = MetadataRequest.MetadataRequestTopic
@@ -113,6 +116,40 @@ def test_a_topic_is_found_by_its_id(node, name):
 def test_its_id_is_told(node):
     (topic,) = ask(node, 10, ["orders"]).topics
     assert topic.topic_id == node.topic_id(node.broker.topics["orders"])
+
+
+class Keeper:
+    """Keeps facts when it is told to."""
+
+    def __init__(self):
+        self.changes = Changes()
+        self.commits = []
+
+    def note(self):
+        pass
+
+    def commit(self):
+        self.commits.append(Commit())
+        return self.commits[-1]
+
+
+@pytest.mark.parametrize("error", [None, OSError("the disk is full")])
+def test_a_new_id_is_told_when_it_is_kept(error):
+    keeper = Keeper()
+    node = Node(Broker(Memory(1 << 20)), Config(), Facts(keeper))
+    assert not isinstance(ask(node, 9, ["orders"]), Deferred), "it tells of none"
+    for _ in range(2):
+        request = MetadataRequest(topics=[Topic(name="orders")])
+        reply = API.handle(node, request, Context(12, peer=PEER))
+        assert isinstance(reply, Deferred), "nobody is told before"
+        assert reply.commit is keeper.commits[-1]
+    keeper.commits[-1].error = error
+    keeper.commits[-1].is_done = True
+    found = MetadataResponse.decode(b"".join(reply.finish()), version=12)
+    id = node.topic_id(node.broker.topics["orders"])
+    assert [(topic.topic_id, topic.error_code) for topic in found.topics] == [(id, 0)]
+    assert ask(node, 12, ["orders"]).topics[0].topic_id == id
+    assert len(keeper.commits) == 1
 
 
 def test_what_a_client_may_do_is_told_if_it_asks(node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 from kafka.protocol.producer import ProduceResponse
 
@@ -262,3 +263,39 @@ def test_nobody_asks_for_other_batches():
     node = make_node(FakeTopic())
     produce(node, request((0, BATCH), transactional_id="pay"))
     assert not node.transactions.asked
+
+
+# --- others, meanwhile
+
+
+def test_many_batches_let_others_have_their_turns():
+    topic = FakeTopic()
+    turns = []
+    others = gevent.spawn(lambda: [turns.append(len(topic.appended)) or gevent.sleep(0) for _ in range(3)])
+    produce(make_node(topic), request(*[(0, BATCH)] * 2000))
+    others.join()
+    assert len(topic.appended) == 2000
+    assert any(0 < each < 2000 for each in turns)
+
+
+def test_a_topic_that_is_removed_between_two_batches():
+    topic = FakeTopic()
+    plain = topic.append_records
+
+    def append_records(*given):
+        topic.removed = True
+        return plain(*given)
+
+    topic.append_records = append_records
+    found = produce(make_node(topic), request((0, BATCH), (0, BATCH)))
+    assert [row[1] for row in found] == [0, Code.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+def test_it_is_not_answered_before_it_is_kept_that_the_topic_is_a_log():
+    topic = FakeTopic()
+    kept = Commit()
+    topic.make_log = lambda: kept
+    reply = API.handle(make_node(topic), request((0, BATCH)), context(9))
+    assert isinstance(reply, Deferred)
+    assert reply.commit is kept
+    assert [row[1] for row in rows(reply.finish())] == [0]

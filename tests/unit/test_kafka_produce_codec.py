@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.protocol.producer import ProduceRequest, ProduceResponse
 
-from gstream.kafka.encoding import MalformedError
-from gstream.kafka.produce_codec import PartitionReply, decode, encode
+from gstream.kafka.encoding import MalformedError, encode_unsigned
+from gstream.kafka.produce_codec import MAX_PARTITIONS, PartitionReply, decode, encode
 
 VERSIONS = range(3, 10)
 OLD_VERSIONS = range(3)
@@ -197,3 +197,24 @@ OLD_REPLIES = [
 @pytest.mark.parametrize("version", OLD_VERSIONS)
 def test_the_refusal_of_an_old_version_has_its_shape(version):
     assert encode([("jobs", [PartitionReply(7, 35)])], version) == OLD_REPLIES[version]
+
+
+def test_there_are_only_so_many_partitions_in_a_request():
+    head = b"\xff\xff" + b"\0\1\0\0\0\0" + b"\0\0\0\2"
+    half = MAX_PARTITIONS // 2
+    topic = b"\0\1a" + half.to_bytes(4, "big") + (b"\0\0\0\0" + b"\xff\xff\xff\xff") * half
+    assert sum(len(each.partitions) for each in decode(memoryview(head + topic * 2), 8).topics) == MAX_PARTITIONS
+    longer = b"\0\1a" + (half + 1).to_bytes(4, "big") + (b"\0\0\0\0" + b"\xff\xff\xff\xff") * (half + 1)
+    with pytest.raises(MalformedError, match="more than 100000 partitions"):
+        decode(memoryview(head + topic + longer), 8)
+
+
+@pytest.mark.parametrize("version", [8, 9])
+def test_topics_without_partitions_count_too(version):
+    count = MAX_PARTITIONS + 1
+    if version == 8:
+        data = b"\xff\xff" + b"\0\1\0\0\0\0" + count.to_bytes(4, "big") + b"\0\0\0\0\0\0" * count
+    else:
+        data = b"\0" + b"\0\1\0\0\0\0" + encode_unsigned(count + 1) + b"\1\1\0" * count
+    with pytest.raises(MalformedError, match="more than 100000 partitions"):
+        decode(memoryview(data), version)

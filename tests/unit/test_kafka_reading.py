@@ -229,3 +229,16 @@ def test_the_leaders_epoch(epoch, code):
     with pytest.raises(KafkaError) as caught:
         check_epoch(epoch)
     assert caught.value.code is code
+
+
+def test_what_was_aborted_in_what_went_meanwhile_is_not_known():
+    topic = topic_of(2, 2)
+    log = topic.partitions[0]
+    log.aborts = [(4000, 0)]
+    decided, all_of_it = reader(topic, is_committed=True), reader(topic)
+    size = read(decided)
+    assert read(all_of_it) == size
+    log.oldest_offset, log.aborts = 2, []
+    assert decided.finish().code == Code.OFFSET_OUT_OF_RANGE
+    assert not decided.finish().size
+    assert (all_of_it.finish().code, all_of_it.finish().size) == (0, size)

@@ -9,7 +9,7 @@ from gstream.kafka.table import TABLE
 
 SERVED = {
     0: ("Produce", 0, 9),
-    1: ("Fetch", 4, 13),
+    1: ("Fetch", 4, 17),
     2: ("ListOffsets", 1, 8),
     3: ("Metadata", 0, 12),
     8: ("OffsetCommit", 1, 8),
@@ -33,10 +33,14 @@ SERVED = {
     28: ("TxnOffsetCommit", 0, 3),
     32: ("DescribeConfigs", 0, 4),
     33: ("AlterConfigs", 0, 2),
+    34: ("AlterReplicaLogDirs", 1, 2),
     35: ("DescribeLogDirs", 0, 4),
     37: ("CreatePartitions", 0, 3),
     42: ("DeleteGroups", 0, 2),
+    43: ("ElectLeaders", 0, 2),
     44: ("IncrementalAlterConfigs", 0, 1),
+    45: ("AlterPartitionReassignments", 0, 0),
+    46: ("ListPartitionReassignments", 0, 0),
     47: ("OffsetDelete", 0, 0),
     60: ("DescribeCluster", 0, 1),
 }

@@ -8,9 +8,10 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from gstream.header import CHECKED_FROM, HEADER_BYTES, unpack_header
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.validation import check_batch, max_batch_bytes
+from gstream.kafka.validation import MAX_RECORDS, check_batch, max_batch_bytes
 from gstream.record import Record
 from gstream.records import encode_batch, encode_marker
+from gstream.storage.frame import FrameError, decode_header
 
 PLENTY = 1 << 20
 RECORDS = [Record(number, 1_795_512_600_000 + number, b"key", b"value %d" % number, ()) for number in range(3)]
@@ -82,6 +83,12 @@ def test_every_bit_that_is_flipped_is_noticed():
             assert refusal(data) in {Code.CORRUPT_MESSAGE, Code.INVALID_RECORD}
 
 
+def claiming(count, **options):
+    """A batch of three records that says that it has so many."""
+    changed(23, (count - 1).to_bytes(4, "big"), data := batch(**options))
+    return changed(57, count.to_bytes(4, "big"), data)
+
+
 FAULTS = {
     "nothing": (None, Code.INVALID_RECORD),
     "no bytes": (b"", Code.INVALID_RECORD),
@@ -103,6 +110,8 @@ FAULTS = {
     "fewer than no records": (changed(57, b"\xff\xff\xff\xff", changed(23, b"\xff\xff\xff\xfe")), Code.INVALID_RECORD),
     "no sequence": (batch(producer_id=4000, producer_epoch=0), Code.INVALID_RECORD),
     "no epoch": (batch(producer_id=4000, base_sequence=0), Code.INVALID_RECORD),
+    "more records than there is room for": (claiming(8), Code.INVALID_RECORD),
+    "as many as numbers go": (claiming(2**31 - 1, compression=4), Code.MESSAGE_TOO_LARGE),
     "a header only": (changed(8, b"\0\0\0\x31", batch()[:HEADER_BYTES]), Code.INVALID_RECORD),
 }
 """Name: what is sent, and the code of its error."""
@@ -127,3 +136,19 @@ def test_the_limit_is_of_the_whole_batch():
 
 def test_the_limit_is_kafkas_where_messages_may_have_one_mebibyte():
     assert max_batch_bytes(1 << 20) == 1_048_588
+
+
+@pytest.mark.parametrize("codec", range(1, 5))
+def test_how_many_records_may_be_in_what_is_compressed(codec):
+    assert check(claiming(MAX_RECORDS, compression=codec)).records == MAX_RECORDS
+    assert refusal(claiming(MAX_RECORDS + 1, compression=codec)) is Code.MESSAGE_TOO_LARGE
+
+
+@pytest.mark.parametrize("bit", range(16))
+def test_what_is_taken_can_be_read_again(bit):
+    """A log would take a batch with other attributes for damage, and cut it off when it is opened."""
+    data = changed(21, (1 << bit).to_bytes(2, "big"))
+    try:
+        decode_header(bytes(data))
+    except FrameError:
+        assert refusal(data) is Code.INVALID_RECORD

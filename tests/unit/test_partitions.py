@@ -58,9 +58,21 @@ def test_what_is_there_already_or_no_message_is_not_published(topic):
 
 
 def test_what_has_no_room_is_refused(topic):
-    with pytest.raises(FullError, match="no room within 10000 bytes, the server's --max-memory"):
+    with pytest.raises(FullError, match="no room within 10000 bytes, the server's --max-memory; set a limit"):
         append(topic, 0, batch_of(b"x" * 10_000))
     assert topic.published_count == 0
+
+
+def test_that_records_are_refused_is_logged_once_a_minute(topic, caplog, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(topic._engine, "clock", lambda: now)
+    for seconds in (0, 59.0, 2.0, -100.0):
+        now += seconds
+        with pytest.raises(FullError):
+            append(topic, 0, batch_of(b"x" * 10_000))
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    assert told[0].startswith("records are refused: no room within 10000 bytes")
 
 
 def test_who_waits_is_told(topic):

@@ -16,6 +16,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from gstream.batch import Batch, Message, pack
 from gstream.compression import CODECS
 from gstream.counted import CountedBatch, pack_counted
+from gstream.errors import StorageError
 from gstream.header import unpack_header
 from gstream.record import CONTROL, Record, RecordsError, decode_records
 from gstream.records import (
@@ -178,6 +179,16 @@ def test_a_name_that_is_too_long_is_cut():
     written = [Record(0, TIME_MS, None, b"a", tuple((name, b"v") for name in names))]
     (message,) = open_batch(encode_batch(written), 0).messages()
     assert [name for name, _ in message.headers] == [names[0], "x" * 65_534, "\u00fc" * 32_767]
+
+
+@pytest.mark.parametrize("codec", [2, 3, 4], ids=CODECS.get)
+def test_a_library_that_is_missing_is_no_reason_to_pass_messages_over(codec, monkeypatch):
+    written = encode_batch([Record(0, TIME_MS, None, b"a")], compression=codec)
+    monkeypatch.setitem(sys.modules, "cramjam", None)
+    with pytest.raises(StorageError, match=r"pip install 'gstream\[kafka\]'"):
+        open_batch(written, 0)
+    with pytest.raises(RecordsError, match=r"pip install 'gstream\[kafka\]'"):
+        decode_records(written)
 
 
 def test_what_cannot_be_opened():

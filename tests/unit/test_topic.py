@@ -665,8 +665,23 @@ def test_options_are_kept_and_go_with_the_topic(make_server):
     server.restart()
     assert server.topic.options.is_log
     notes = server.memory.state.notes
-    server.topic.make_log()
+    assert server.topic.make_log() is None, "it is on disk"
     assert server.memory.state.notes == notes
+
+
+def test_it_is_told_when_it_is_kept_that_a_topic_is_a_log(make_server):
+    server = make_server(kept=True)
+    state = server.memory.state
+    kept = server.topic.make_log()
+    assert kept is not None
+    assert kept is state.next
+    assert server.topic.make_log() is kept, "not yet"
+    state.save(DiskError("no"))
+    again = server.topic.make_log()
+    assert again is not None
+    assert again is not kept
+    state.save()
+    assert server.topic.make_log() is None
 
 
 def test_a_topic_that_becomes_a_log_keeps_what_is_taken_from_then_on(make_server):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.chaos.cycle import seed_from
 from tests.integration.chaos.kafka_cycle import KafkaCycle
+from tests.integration.chaos.kafka_pipeline import Pipeline
 
 KILLS = int(os.environ.get("CHAOS_KILLS") or 500)
 KILLS_A_CYCLE = 50
@@ -38,3 +39,16 @@ def test_a_server_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
             print(f"{cycle.kills} kills, {cycle.stored_count} messages", flush=True)  # noqa: T201
         assert wrong == []
         assert cycle.stored_count > 50 * cycle.kills
+
+
+@pytest.mark.timeout(60 * KILLS)
+def test_messages_that_are_passed_on_in_transactions_pass_once(tmp_path: Path) -> None:
+    seed = seed_from()
+    kills = max(1, KILLS // 10)
+    count = 40 * kills
+    print(f"CHAOS_SEED={seed}", flush=True)  # noqa: T201
+    with Pipeline(tmp_path / "data", seed) as pipeline:
+        pipeline.fill(count)
+        pipeline.run(kills)
+        assert pipeline.read() == [b"passed %d" % number for number in range(count)]
+        assert pipeline.committed() == count

@@ -23,7 +23,13 @@ GROUP = "passing"
 MOST_MESSAGES = 10
 """In a transaction."""
 
-FAST = {"retry.backoff.ms": 10, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 100, "log_level": 0}
+FAST = {
+    "retry.backoff.ms": 10,
+    "reconnect.backoff.ms": 10,
+    "reconnect.backoff.max.ms": 100,
+    "metadata.recovery.strategy": "none",  # else librdkafka 2.16 has waited for ever for a broker it had dropped
+    "log_level": 0,
+}
 
 
 class Pipeline:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import confluent_kafka
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewPartitions as AioNewPartitions
 from aiokafka.admin import NewTopic as AioNewTopic
 from aiokafka.admin.config_resource import ConfigResource as AioConfigResource
 from aiokafka.admin.config_resource import ConfigResourceType
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import ElectionType, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -22,10 +23,20 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewPartitions as PythonNewPartitions
 from kafka.admin import NewTopic as PythonNewTopic
-from kafka.errors import InvalidConfigurationError, TopicAlreadyExistsError
+from kafka.errors import (
+    ElectionNotNeededError,
+    InvalidConfigurationError,
+    InvalidReplicationAssignmentError,
+    LogDirNotFoundError,
+    NoError,
+    NoReassignmentInProgressError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+from kafka.structs import TopicPartitionReplica
 
 from gstream import Client
 from gstream.testing import TIMEOUT_SECONDS, ServerThread
@@ -128,6 +139,15 @@ def test_partitions_are_added(server, admin):
         assert sorted(client.consume(4)) == [b"0", b"1", b"2", b"3"]
 
 
+def test_no_other_leader_is_needed(admin):
+    create(admin)
+    place = confluent_kafka.TopicPartition("orders", 0)
+    for kind in (ElectionType.PREFERRED, ElectionType.UNCLEAN):
+        (error,) = admin.elect_leaders(kind, [place]).result(TIMEOUT_SECONDS).values()
+        assert error.code() == KafkaError.ELECTION_NOT_NEEDED
+        assert admin.elect_leaders(kind).result(TIMEOUT_SECONDS) == {}
+
+
 # --- configurations
 
 
@@ -209,6 +229,28 @@ def test_kafka_python_sees_where_things_are(server, python_admin, settings):
     assert place["log_dir"] == settings.get("data_dir", "memory")
     (topic,) = place["topics"]
     assert (topic["name"], topic["partitions"][0]["partition_size"] > 0) == ("orders", True)
+
+
+def test_kafka_python_finds_that_nothing_moves(python_admin, settings):
+    python_admin.create_topics([PythonNewTopic("orders", 2, 1)])
+    orders, other = TopicPartition("orders", 0), TopicPartition("orders", 7)
+    (row,) = python_admin.elect_leaders(0, {"orders": [0, 1]}).replica_election_results
+    assert [(each.partition_id, each.error_code) for each in row.partition_result] == [
+        (0, ElectionNotNeededError.errno),
+        (1, ElectionNotNeededError.errno),
+    ]
+    assert python_admin.alter_partition_reassignments({orders: [1]}) == {orders: None}
+    for place, servers, error in (
+        (orders, [1, 2], InvalidReplicationAssignmentError),
+        (orders, None, NoReassignmentInProgressError),
+        (other, [1], UnknownTopicOrPartitionError),
+    ):
+        assert python_admin.alter_partition_reassignments({place: servers}) == {place: error}
+    assert python_admin.list_partition_reassignments() == {}
+    replica = TopicPartitionReplica("orders", 0, 1)
+    here = settings.get("data_dir", "memory")
+    assert python_admin.alter_replica_log_dirs({replica: here}) == {replica: NoError}
+    assert python_admin.alter_replica_log_dirs({replica: "/elsewhere"}) == {replica: LogDirNotFoundError}
 
 
 # --- aiokafka, which asks in old versions
