@@ -59,7 +59,7 @@ class Broker:
         """The topic of that name, made on first use. Raises FullError when there are too many."""
         topic = self.topics.get(name)
         if topic is None:
-            self._check_topics(self.settings.partitions)
+            self.check_topics(self.settings.partitions)
             topic = self._make(name, self.settings.partitions)
         return topic
 
@@ -76,7 +76,7 @@ class Broker:
         topic = self.topics.get(name)
         if topic is None:
             wanted = partitions or self.settings.partitions
-            self._check_topics(wanted)
+            self.check_topics(wanted)
             topic = self._make(name, wanted)
         elif partitions not in (None, len(topic.partitions)):
             count = len(topic.partitions)
@@ -105,6 +105,10 @@ class Broker:
             raise UnknownNameError("no such topic")
         return topic
 
+    def check_topics(self, partitions: int) -> None:
+        """Whether a topic with so many partitions may be made. Raises FullError."""
+        self._check_room("topics", self.partition_count, partitions, self.max_topics, self.topics_bound)
+
     def _make(self, name: str, partitions: int) -> Topic:
         dead_letters = name if name.endswith(DEAD_LETTERS) else name + DEAD_LETTERS
 
@@ -116,10 +120,6 @@ class Broker:
         self.topics[name] = topic
         self.partition_count += partitions
         return topic
-
-    def _check_topics(self, partitions: int) -> None:
-        """Whether a topic with so many partitions may be made. Raises FullError."""
-        self._check_room("topics", self.partition_count, partitions, self.max_topics, self.topics_bound)
 
     def _check_group(self, topic: Topic, name: str) -> None:
         """Whether a topic may get a further group of this name. Raises FullError and BusyError."""
@@ -133,7 +133,7 @@ class Broker:
 
     def _grow(self, topic: Topic, count: int) -> None:
         """A topic is to have so many partitions more. Raises FullError."""
-        self._check_topics(count)
+        self.check_topics(count)
         if topic.groups:
             self._check_groups(len(topic.groups) * count)
         self.partition_count += count

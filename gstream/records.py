@@ -41,6 +41,7 @@ __all__ = [
     "encode_marker",
     "encode_messages",
     "open_batch",
+    "pack_records",
     "with_append_time",
 ]
 
@@ -115,17 +116,22 @@ def open_batch(data: BytesLike, partition: int) -> CountedBatch | None:
         records = decode_records(data)
     except NotUnpackedError as error:
         raise StorageError(str(error)) from None
+    return pack_records(records, header.base_offset, header.records, partition)
+
+
+def pack_records(records: Iterable[Record], offset: int, count: int, partition: int) -> CountedBatch:
+    """So many records from this offset on as messages. What is missing of a record is empty. Raises RecordsError."""
     packed = bytearray()
     offsets, times = array("q"), array("q")
     last_ms = None
-    for offset, time_ms, key, value, headers in records:
+    for at, time_ms, key, value, headers in records:
         packed += pack_counted(value or b"", key, [(_cut(name), content or b"") for name, content in headers])
         if time_ms != last_ms:
-            offsets.append(offset)
+            offsets.append(at)
             times.append(time_ms)
             last_ms = time_ms
     found: Times = times[0] if len(times) == 1 else (offsets, times)
-    return CountedBatch(header.base_offset, header.records, bytes(packed), found, partition)
+    return CountedBatch(offset, count, bytes(packed), found, partition)
 
 
 def encode_marker(producer_id: int, producer_epoch: int, *, commits: bool, time_ms: int, offset: int = 0) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gstream.commit import Commit, together
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.resources import check_can_alter, check_once, repeated, wait_until_kept
+from gstream.kafka.rows import in_turns
 from gstream.kafka.topic_configs import set_values
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def alter(
     twice = repeated((resource.resource_type, resource.resource_name) for resource in resources)
     errors: list[KafkaError | None] = []
     commits: list[Commit | None] = []
-    for resource in resources:
+    for resource in in_turns(resources):
         error = None
         try:
             check_once((resource.resource_type, resource.resource_name), twice)

@@ -148,10 +148,16 @@ class Code(IntEnum):
     TRANSACTION_ABORTABLE = 120
 
 
+MAX_MESSAGE_CHARACTERS = 1000
+"""What clients have sent may be in a message, and no string of a reply has more than 32,767 bytes."""
+
+
 class KafkaError(Exception):
     """What a client is answered with: a code, and a message where the reply has room for one."""
 
     def __init__(self, code: Code, message: str = "") -> None:
+        if len(message) > MAX_MESSAGE_CHARACTERS:
+            message = message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
         super().__init__(message or code.name)
         self.code = code
         self.message = message

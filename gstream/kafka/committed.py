@@ -19,6 +19,9 @@ __all__ = ["Committed", "Offsets", "Place", "check_metadata", "decode", "encode"
 MAX_METADATA_BYTES = 4096
 """Kafka calls it offset.metadata.max.bytes."""
 
+MANY_PLACES = 1000
+"""From so many on, those whose topics are gone are looked for."""
+
 _PARTS = 5
 """Of a name."""
 
@@ -27,12 +30,17 @@ Place: TypeAlias = tuple[str, int]
 
 
 class Committed(NamedTuple):
-    """What was committed. time_ms: when; 0: now, if it is to be kept."""
+    """What was committed. time_ms: when; 0: now, if it is to be kept.
+
+    topic_id: while it waits for the end of a transaction, of which topic of that name it is: there may be another one
+    by then.
+    """
 
     offset: int
     leader_epoch: int = -1
     metadata: str = ""
     time_ms: int = 0
+    topic_id: str = ""
 
 
 def check_metadata(metadata: str | None) -> Code:
@@ -67,6 +75,7 @@ class Offsets:
         self._facts = facts
         self._group = quote(group, safe="")
         self._places: dict[Place, None] = {}
+        self._look_at = MANY_PLACES
         self.latest_ms = 0
         """When something was committed last."""
 
@@ -82,6 +91,9 @@ class Offsets:
     def put(self, place: Place, committed: Committed) -> None:
         """Commit, or commit anew."""
         self._places[place] = None
+        if len(self._places) >= self._look_at:
+            self._places = {each: None for each, _ in self} | {place: None}
+            self._look_at = max(MANY_PLACES, 2 * len(self._places))
         self.latest_ms = max(self.latest_ms, committed.time_ms)
         self._facts.put(self._name(place), encode(committed))
 

@@ -27,7 +27,6 @@ __all__ = [
     "one_of",
     "only",
     "split_list",
-    "text",
     "whole",
 ]
 
@@ -123,11 +122,6 @@ def flag(value: str) -> str:
     if value.lower() not in {"true", "false"}:
         raise ValueError("true or false")
     return value.lower()
-
-
-def text(value: str) -> str:
-    """Whatever it is."""
-    return value
 
 
 def one_of(*values: str) -> Check:

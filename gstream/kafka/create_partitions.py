@@ -14,7 +14,8 @@ from gstream.errors import FullError
 from gstream.kafka.api import Api, Context
 from gstream.kafka.assignments import check_assignments
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.resources import check_once, find_topic, repeated, wait_until_kept
+from gstream.kafka.resources import check_once, check_room, find_topic, repeated, wait_until_kept
+from gstream.kafka.rows import in_turns
 from gstream.protocol.arguments import MAX_PARTITIONS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
     rows: list[Any] = []
     added: list[Any] = []
     commits: list[Commit | None] = []
-    for wanted in {wanted.name: wanted for wanted in request.topics}.values():
+    for wanted in in_turns({wanted.name: wanted for wanted in request.topics}.values()):
         row = Row(name=wanted.name, error_code=Code.NONE, error_message=None)
         rows.append(row)
         try:
@@ -75,6 +76,7 @@ def _count_more(node: Node, topic: Topic, wanted: Any) -> int:
                 f"{more} partitions are to be added, and {len(wanted.assignments)} of them are assigned",
             )
         check_assignments({node.node_id, FIRST_ID}, [each.broker_ids for each in wanted.assignments])
+    check_room(node, more)
     return int(more)
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from kafka.protocol.admin import CreateTopicsRequest, CreateTopicsResponse
 
 from gstream.commit import Commit, together
-from gstream.errors import FullError
 from gstream.kafka.api import Api, Context
 from gstream.kafka.assignments import check_assignments
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.resources import check_once, repeated, wait_until_kept
+from gstream.kafka.resources import check_once, check_room, repeated, wait_until_kept
+from gstream.kafka.rows import encode_rows, in_turns
 from gstream.kafka.topic_configs import check_values, describe_topic, own_values, set_values
 from gstream.kafka.topics import check_name, find
 from gstream.protocol.arguments import MAX_PARTITIONS
@@ -44,13 +44,13 @@ class _Plan:
     values: dict[str, str]
 
 
-def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
+def handle(node: Node, request: Any, context: Context) -> Any:
     """Make what can be made, and say of each topic what became of it."""
     twice = repeated(wanted.name for wanted in request.topics)
     rows: list[Any] = []
     made: list[Any] = []
     commits: list[Commit | None] = []
-    for wanted in {wanted.name: wanted for wanted in request.topics}.values():
+    for wanted in in_turns({wanted.name: wanted for wanted in request.topics}.values()):
         try:
             check_once(wanted.name, twice)
             plan = _plan(node, wanted)
@@ -69,7 +69,7 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
     if failed is not None:
         for row in made:
             _fail(row, failed)
-    return CreateTopicsResponse(throttle_time_ms=0, topics=rows)
+    return encode_rows(CreateTopicsResponse, context.version, "topics", rows, throttle_time_ms=0)
 
 
 def _plan(node: Node, wanted: Any) -> _Plan:
@@ -81,6 +81,7 @@ def _plan(node: Node, wanted: Any) -> _Plan:
     if partitions > MAX_PARTITIONS:
         raise KafkaError(Code.POLICY_VIOLATION, f"{partitions} partitions are too many: the limit is {MAX_PARTITIONS}")
     values = check_values(node.config, {config.name: config.value for config in wanted.configs})
+    check_room(node, partitions)
     return _Plan(wanted.name, partitions, values)
 
 
@@ -118,10 +119,7 @@ def _count_assigned(node: Node, wanted: Any) -> int:
 
 def _make(node: Node, plan: _Plan) -> Topic:
     """The topic, made; nothing switches greenlets since it was checked that it can be."""
-    try:
-        topic = node.broker.set_up(plan.name, plan.partitions)
-    except FullError as error:
-        raise KafkaError(Code.POLICY_VIOLATION, str(error)) from None
+    topic = node.broker.set_up(plan.name, plan.partitions)
     topic.make_log()
     set_values(node, topic, plan.values)
     return topic

@@ -17,6 +17,7 @@ from gstream.errors import BusyError
 from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.resources import check_once, find_topic, repeated, wait_until_kept
+from gstream.kafka.rows import in_turns
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -40,7 +41,7 @@ def handle(node: Node, request: Any, context: Context) -> Any:
         asked = [(name, NO_ID) for name in request.topic_names]
     twice = repeated(asked)
     removals: list[tuple[Any, Commit | None]] = []
-    for name, topic_id in dict.fromkeys(asked):
+    for name, topic_id in in_turns(dict.fromkeys(asked)):
         row = Row(name=name, topic_id=topic_id, error_code=Code.NONE, error_message=None)
         gone = None
         try:

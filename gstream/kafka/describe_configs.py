@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from kafka.protocol.admin import DescribeConfigsRequest, DescribeConfigsResponse
 
 from gstream.kafka.api import Api, Context
@@ -16,6 +15,7 @@ from gstream.kafka.broker_configs import describe_broker
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.configs import Entry, ResourceType, Source
 from gstream.kafka.resources import check_broker, find_topic
+from gstream.kafka.rows import encode_rows, in_turns
 from gstream.kafka.topic_configs import describe_topic, own_values
 
 if TYPE_CHECKING:
@@ -27,16 +27,12 @@ Result = DescribeConfigsResponse.DescribeConfigsResult
 Row = Result.DescribeConfigsResourceResult
 SynonymRow = Row.DescribeConfigsSynonym
 
-RESOURCES_AT_ONCE = 10
-"""So many are described before others get a turn: a few milliseconds."""
-
-
 def handle(node: Node, request: Any, context: Context) -> Any:
     """Show what is asked for, of each resource."""
     results = []
-    for number, resource in enumerate(request.resources, 1):
-        if number % RESOURCES_AT_ONCE == 0:
-            gevent.sleep(0)
+    # Each is shown once, however often it is named: it takes a thousand times as much as its name.
+    asked = {_identify(resource): resource for resource in request.resources}
+    for resource in in_turns(asked.values()):
         code, message, rows = Code.NONE, None, []
         try:
             entries = _describe(node, resource, context)
@@ -57,7 +53,12 @@ def handle(node: Node, request: Any, context: Context) -> Any:
                 configs=rows,
             )
         )
-    return DescribeConfigsResponse(throttle_time_ms=0, results=results)
+    return encode_rows(DescribeConfigsResponse, context.version, "results", results, throttle_time_ms=0)
+
+
+def _identify(resource: Any) -> tuple[int, str, tuple[str, ...]]:
+    """What is asked for: a resource, and some of its keys."""
+    return resource.resource_type, resource.resource_name, tuple(resource.configuration_keys or ())
 
 
 def _describe(node: Node, resource: Any, context: Context) -> list[Entry]:
@@ -91,4 +92,6 @@ def _row(entry: Entry, *, synonyms: bool, documentation: bool) -> Any:
     )
 
 
-API = Api(32, "DescribeConfigs", range(5), handle, DescribeConfigsRequest, DescribeConfigsResponse)
+API = Api(
+    32, "DescribeConfigs", range(5), handle, DescribeConfigsRequest, DescribeConfigsResponse, gives_much=True
+)

@@ -33,7 +33,7 @@ def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
     if request.topics is None:
         wanted = {name: range(len(topic.partitions)) for name, topic in topics.items()}
     else:
-        wanted = {each.topic: each.partitions for each in request.topics if each.topic in topics}
+        wanted = {each.topic: dict.fromkeys(each.partitions) for each in request.topics if each.topic in topics}
     rows = [
         TopicRow(
             name=name,

@@ -10,7 +10,7 @@ Knows no socket and no request. Nothing here blocks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import islice
 from typing import Final, Protocol
@@ -40,6 +40,9 @@ class PendingOffsets(Protocol):
 
     def end_pending(self, group: str, producer_id: int, commits: bool) -> Commit | None:
         """Take the offsets that wait, if there are any, or forget them; when that is kept (None: it is)."""
+
+    def drop_pending(self, known: Collection[tuple[str, int]]) -> None:
+        """Forget what waits, but for these groups and producers."""
 
 
 class Endings:
@@ -90,7 +93,9 @@ class Endings:
         self._go_on_when_kept(transaction)
 
     def abort_unknown(self, known: Iterable[Transaction]) -> None:
-        """End what is open in logs and not among these: what was kept of it is lost, and nobody else would end it."""
+        """End what is open in logs, or waits, and is not of these: what was kept of it is lost, and nobody else would end it."""
+        known = list(known)
+        self._groups.drop_pending({(group, each.identity.id) for each in known if each.is_open for group in each.groups})
         theirs = {(each.identity.id, place) for each in known if each.is_open for place in each.partitions}
         unknown = [
             (Identity(*producer), (topic.name, number))

@@ -29,6 +29,9 @@ __all__ = ["Group", "State"]
 MAX_MEMBERS = 10_000
 """More are not let in. Kafka calls it group.max.size."""
 
+MAX_PREFIX_CHARACTERS = 1000
+"""Of a member's id: what its client calls itself."""
+
 MAX_GENERATION = (1 << 31) - 1
 
 
@@ -101,7 +104,7 @@ class Group:
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
 
     def _join_new(self, joining: Joining, answer: AsyncResult[Joined]) -> None:
-        id = f"{joining.instance_id or joining.client_id}-{uuid.uuid4()}"
+        id = f"{(joining.instance_id or joining.client_id)[:MAX_PREFIX_CHARACTERS]}-{uuid.uuid4()}"
         static = self.roster.find_static(joining.instance_id)
         if static is not None:
             self._replace(static, id, joining, answer)

@@ -11,7 +11,7 @@ no wire format. Nothing here blocks or switches greenlets.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -40,6 +40,9 @@ KEPT_SECONDS = 7 * 24 * 3600.0
 LOOK_SECONDS = 3600.0
 """So often is looked for those."""
 
+LOOK_AGAIN_SECONDS = 1.0
+"""When there are too many groups: so long nobody looks again for some that are not used."""
+
 LOOKED_AT_ONCE = 1000
 
 MAX_NAME_CHARACTERS = 1000
@@ -61,6 +64,7 @@ class Groups:
         self._pending = PendingOffsets(node.facts)
         self.held_bytes = 0
         """What the members take, about."""
+        self._look_again_at = 0.0
         self._restore()
         self._broker.group_guard = self._guard
         node.stopping.rawlink(lambda _event: self._stop())
@@ -130,6 +134,7 @@ class Groups:
 
     def _make(self, name: str) -> Group:
         self._emptied_ms[name] = self._now_ms()
+        self._look_again_at = 0.0
         group = self._groups[name] = Group(
             name,
             self._agenda,
@@ -187,7 +192,9 @@ class Groups:
         """
         self.find_or_make(name)
         if offsets:
-            self._pending.add(name, producer_id, offsets)
+            ids = {topic: self._topic_id(topic) for topic in {topic for topic, _ in offsets}}
+            of_these = {place: each._replace(topic_id=ids[place[0]]) for place, each in offsets.items()}
+            self._pending.add(name, producer_id, of_these)
         return self._facts.commit() if offsets else None
 
     def end_pending(self, name: str, producer_id: int, commits: bool) -> Commit | None:
@@ -202,9 +209,24 @@ class Groups:
         if commits and group is not None:
             now_ms = self._now_ms()
             for (topic, partition), each in offsets.items():
-                if topic in self._broker.topics:
+                if self._topic_id(topic) == each.topic_id:  # else it is gone, and there may be another one
                     group.offsets.put((topic, partition), each._replace(time_ms=now_ms))
         return self._facts.commit()
+
+    def drop_pending(self, known: Collection[tuple[str, int]]) -> None:
+        """Forget what waits, but for these groups and producers: nothing is known of a transaction that it waits for.
+
+        Nobody would end it, and those who read no offset that may change would wait for ever.
+        """
+        for name, producer_id in self._pending.producers:
+            if (name, producer_id) not in known:
+                log.warning("group %r: offsets of a transaction that nothing is kept of are forgotten", name)
+                self._pending.take(name, producer_id)
+
+    def _topic_id(self, name: str) -> str:
+        """Which topic has this name now; "": none."""
+        topic = self._broker.topics.get(name)
+        return "" if topic is None else self._node.topic_id(topic).hex
 
     def is_pending(self, name: str, place: Place) -> bool:
         """Whether a transaction that has not ended yet may commit another offset there."""
@@ -272,6 +294,10 @@ class Groups:
         self._facts.put(_fact(group), None)
 
     def _forget_unused(self) -> None:
+        """Forget groups of which nothing would be lost; not again for a moment, for there may be many to look at."""
+        if self._agenda.clock() < self._look_again_at:
+            return
+        self._look_again_at = self._agenda.clock() + LOOK_AGAIN_SECONDS
         for group in self:
             if self._is_unused(group):
                 self._forget(group)

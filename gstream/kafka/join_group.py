@@ -33,6 +33,9 @@ MAX_TIMEOUT_SECONDS = 24 * 3600.0
 MAX_PROTOCOLS = 100
 """Clients have two or three."""
 
+MAX_NAME_CHARACTERS = 1000
+"""Of an instance, of a protocol and of its type: they are told to others, also in versions that do not tell longer ones."""
+
 
 def handle(node: Node, request: Any, context: Context) -> JoinGroupResponse:
     """Join. Blocks this greenlet until all members of the group have done so."""
@@ -63,7 +66,8 @@ def _join(node: Node, request: Any, context: Context) -> Joined:
         raise KafkaError(Code.INVALID_GROUP_ID)
     if not MIN_SESSION_MS <= request.session_timeout_ms <= MAX_SESSION_MS:
         raise KafkaError(Code.INVALID_SESSION_TIMEOUT)
-    if len(request.protocols) > MAX_PROTOCOLS:
+    names = [request.protocol_type, request.group_instance_id, *(each.name for each in request.protocols)]
+    if len(request.protocols) > MAX_PROTOCOLS or max(len(name or "") for name in names) > MAX_NAME_CHARACTERS:
         raise KafkaError(Code.INVALID_REQUEST)
     joining = _read(request, context)
     if joining.member_id and groups.find(request.group_id) is None:

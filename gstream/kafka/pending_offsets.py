@@ -40,6 +40,11 @@ class PendingOffsets:
         return group in self._groups
 
     @property
+    def producers(self) -> list[tuple[str, int]]:
+        """Of which groups and producers something waits."""
+        return [(group, producer_id) for group, producers in self._groups.items() for producer_id in producers]
+
+    @property
     def groups(self) -> list[str]:
         """The groups of which something waits."""
         return list(self._groups)

@@ -21,7 +21,7 @@ from kafka.protocol.producer import ProduceRequest as LibraryRequest
 from kafka.protocol.producer import ProduceResponse as LibraryResponse
 
 from gstream.commit import Commit, together
-from gstream.errors import GstreamError
+from gstream.errors import DiskError, GstreamError
 from gstream.header import Header, unpack_header
 from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError, code_of
@@ -41,9 +41,12 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["API"]
+__all__ = ["API", "WAITING_BYTES"]
 
 MAX_REQUEST_BYTES = 100 << 20
+
+WAITING_BYTES = 4 << 20
+"""With more than that on its way to the disk, who wants no reply is not read from until it is there."""
 
 STRETCH_SECONDS = 0.001
 """A request with many batches lets others have their turns after this."""
@@ -85,10 +88,12 @@ def handle(node: Node, request: ProduceRequest, context: Context) -> Reply:
                 gevent.sleep(0)
                 began = time.perf_counter()
         rows.append((name, replies))
+    commit = together(commits) if commits else None
     if not request.acks:
         _check_stored(rows)
+        if commit is not None and node.engine.waiting_bytes > WAITING_BYTES:  # type: ignore[union-attr]  # it is on disk
+            _wait_for(commit)
         return None
-    commit = together(commits) if commits else None
     if commit is None:
         return [encode(rows, context.version)]
     return Deferred(commit, lambda: _finish(rows, context.version))
@@ -152,6 +157,14 @@ def _header_of(data: bytes) -> Header:
     header = unpack_header(data)
     assert header is not None
     return header
+
+
+def _wait_for(commit: Commit) -> None:
+    """Return when it is stored. Raises RefusedError."""
+    try:
+        commit.wait()
+    except DiskError as error:
+        raise RefusedError(f"batches with acks=0 cannot be stored: {error}") from error
 
 
 def _refuse(reply: PartitionReply, error: Exception) -> None:

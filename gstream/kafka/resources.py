@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gstream.errors import DiskError
+from gstream.errors import DiskError, FullError
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.configs import ResourceType
 from gstream.kafka.topics import check_name, find
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["check_broker", "check_can_alter", "check_once", "find_topic", "repeated", "wait_until_kept"]
+__all__ = ["check_broker", "check_can_alter", "check_once", "check_room", "find_topic", "repeated", "wait_until_kept"]
 
 
 def find_topic(node: Node, name: str) -> Topic:
@@ -32,7 +32,7 @@ def check_broker(node: Node, name: str) -> None:
     """Whether that is the number of the one server. Raises KafkaError."""
     if not (name.isascii() and name.isdigit()):
         raise KafkaError(Code.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}")
-    if int(name) != node.node_id:
+    if name.lstrip("0") != str(node.node_id):
         text = f"Unexpected broker id, expected {node.node_id} or empty string, but received {name}"
         raise KafkaError(Code.INVALID_REQUEST, text)
 
@@ -51,6 +51,14 @@ def check_can_alter(node: Node, kind: int, name: str) -> Topic:
     raise KafkaError(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
 
 
+def check_room(node: Node, partitions: int) -> None:
+    """Whether there may be so many partitions more. Raises KafkaError."""
+    try:
+        node.broker.check_topics(partitions)
+    except FullError as error:
+        raise KafkaError(Code.POLICY_VIOLATION, str(error)) from None
+
+
 def repeated(names: Iterable[object]) -> set[object]:
     """Those that are there more than once."""
     return {name for name, count in Counter(names).items() if count > 1}
@@ -59,7 +67,7 @@ def repeated(names: Iterable[object]) -> set[object]:
 def check_once(name: object, twice: set[object]) -> None:
     """Whether a request names this only once: it could ask for two things at once. Raises KafkaError."""
     if name in twice:
-        raise KafkaError(Code.INVALID_REQUEST, f"the request names it more than once: {name}")
+        raise KafkaError(Code.INVALID_REQUEST, "the request names it more than once")
 
 
 def wait_until_kept(commit: Commit | None) -> KafkaError | None:

@@ -124,7 +124,7 @@ class Roster:
     def expect(self, id: str, entry: Entry) -> None:
         """Somebody was given this id, and is to join with it. entry: when that is too late."""
         self.pending[id] = entry
-        self._weigh(MEMBER_BYTES)
+        self._weigh(MEMBER_BYTES + len(id))
 
     def forget_pending(self, id: str) -> bool:
         """Expect it no more; says whether it was."""
@@ -132,7 +132,7 @@ class Roster:
         if entry is None:
             return False
         entry.cancel()
-        self._weigh(-MEMBER_BYTES)
+        self._weigh(-MEMBER_BYTES - len(id))
         return True
 
     def clear(self) -> None:

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 UNLIMITED = "-1"
 
+MAX_VALUE_BYTES = 32_000
+"""More is not possible in all replies; and every topic has values of its own."""
+
 DEFAULTS = Config()
 """A server to which nothing was said."""
 
@@ -65,6 +68,8 @@ def check_values(config: Config, values: Mapping[str, str | None]) -> dict[str, 
             raise KafkaError(Code.INVALID_CONFIG, f"Unknown topic config name: {name}{hint}")
         if value is None:
             raise KafkaError(Code.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
+        if len(value.encode()) > MAX_VALUE_BYTES:
+            raise _invalid(name, value[:20] + "…", f"at most {MAX_VALUE_BYTES} bytes")
         try:
             checked[name] = key.check(value.strip())
         except ValueError as error:

@@ -22,7 +22,6 @@ from gstream.kafka.configs import (
     one_of,
     only,
     split_list,
-    text,
     whole,
 )
 
@@ -66,6 +65,12 @@ def _check_cleanup(value: str) -> str:
 def _check_release(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){1,3}(-IV[0-9]{1,3})?", value):
         raise ValueError("a release of Kafka, as in 3.0 or 3.0-IV1")
+    return value
+
+
+def _check_replicas(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?", value):
+        raise ValueError("* or a list as in 0:1,1:1, each a partition and a broker")
     return value
 
 
@@ -150,7 +155,7 @@ _KEYS: Final = (
         "follower.replication.throttled.replicas",
         Type.LIST,
         "",
-        text,
+        _check_replicas,
         "follower.replication.throttled.replicas",
         f"{_SHOWN}there is one server.",
     ),
@@ -166,7 +171,7 @@ _KEYS: Final = (
         "leader.replication.throttled.replicas",
         Type.LIST,
         "",
-        text,
+        _check_replicas,
         "leader.replication.throttled.replicas",
         f"{_SHOWN}there is one server.",
     ),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from gstream.batch import LF, Batch, Times
 from gstream.counted import CountedBatch, pack_counted
+from gstream.errors import StorageError
 from gstream.storage.budget import Budget
 from gstream.storage.piece import OPEN_PIECE_BYTES, Piece, StandIn
 from gstream.storage.recordbatch import RecordBatch
@@ -223,7 +224,11 @@ class Cursor:
             if following is None:
                 return None
             if following.kind is RecordBatch:
-                if self._enter(following):
+                try:
+                    is_open = self._enter(following)
+                except StorageError:  # nobody who stores something is to be told; who waits looks again
+                    return None
+                if is_open:
                     return self._read_records(max_messages, max_bytes)
                 piece, offset = self._piece, self.offset
                 continue
@@ -291,7 +296,7 @@ class Cursor:
         before = self.place
         self._hold(0)
         self._piece, self._position, self.offset = piece, len(piece.data), piece.offset + piece.count
-        self.place = piece.place + piece.size
+        self.place = before + piece.size  # where it is, unless it is nowhere
         if before == self._chain.low_place:
             self._chain.settle()
 

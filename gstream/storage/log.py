@@ -109,13 +109,14 @@ class Log(Segments):
 
     def _recover(self, last: Segment) -> None:
         """Be ready to append to the last segment."""
-        newest_ms, sealed = self._tail.newest_ms, self._segments[:-1]
-        self._tail = tail = Tail(self._producers_before(last, sealed))
+        sealed = self._segments[:-1]
+        tail = Tail(self._producers_before(last, sealed))
         last.recover(self._report, tail.note)
         if sealed and tail.newest_ms == NEVER:
             for frame in sealed[-1].read(last.base_offset - 1, 0, self._report):
                 tail.newest_ms = NEVER if frame.is_records else frame.header.max_ms
-        tail.newest_ms = max(tail.newest_ms, newest_ms)
+        tail.newest_ms = max(tail.newest_ms, self._tail.newest_ms)
+        self._tail = tail  # not before: where this fails, it is tried again
 
     def _producers_before(self, last: Segment, sealed: list[Segment]) -> ProducerStates:
         try:

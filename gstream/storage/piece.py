@@ -8,20 +8,33 @@ from __future__ import annotations
 import logging
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
 
 from gstream.batch import Batch
 from gstream.counted import CountedBatch
-from gstream.header import unpack_header
-from gstream.record import RecordsError
-from gstream.storage.recordbatch import RecordBatch, opened
+from gstream.errors import StorageError
+from gstream.record import (
+    CONTROL,
+    NotUnpackedError,
+    Record,
+    RecordsError,
+    records_header,
+    unpack_records,
+    unpacked_records,
+)
+from gstream.records import pack_records
+from gstream.storage.recordbatch import RecordBatch
 
-__all__ = ["OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
+__all__ = ["OPENED_AT_ONCE", "OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
 
 log = logging.getLogger(__name__)
 
 OPEN_PIECE_BYTES = 64 * 1024
 """An open piece is closed at this size: small enough that a consumed one is soon freed."""
 
+OPENED_AT_ONCE = 256
+"""So many records become messages before others may get a turn: a millisecond."""
 
 RECORDS_PIECE_BYTES = 200
 """What a piece takes beside its data: batches of records, each of which is one, may be small."""
@@ -90,43 +103,72 @@ class Piece:
 class StandIn(Piece):
     """What a cursor has in place of a piece of records: that piece follows it, and so it is asked again and again.
 
-    piece: the records. offset: of the next message; it has none itself.
+    Records are unpacked at once, and become messages a few at a time: there may be very many, and all others wait
+    meanwhile. piece: the records. offset: of the next message; it has none itself.
     """
 
-    __slots__ = ("_messages", "_position", "following")
+    __slots__ = ("_is_told", "_messages", "_position", "_records", "_unpacked_bytes", "following")
 
     following: Piece
 
     def __init__(self, piece: Piece, offset: int) -> None:
         super().__init__(offset, piece.place, 0, b"", Batch, 0)
         self.following = piece
+        self._records: Iterator[Record] | None = None
+        self._unpacked_bytes = 0
         self._messages: CountedBatch | None = None
         self._position = 0
+        self._is_told = False
 
     def open(self, partition: int) -> bool:
-        """Have the messages at hand; False: there are none, or they cannot be read."""
-        if self._messages is None:
-            piece = self.following
-            data = bytes(piece.data)
-            header = unpack_header(data)
-            assert header is not None
-            try:
-                messages = opened(data, header, partition)
-            except RecordsError as error:
-                facts = {"first": piece.offset, "messages": piece.count}
-                log.warning("records cannot be read, and are passed over: %s", error, extra=facts)
-                return False
-            if not isinstance(messages, CountedBatch):
-                return False
-            self._messages = messages
-            before = self.offset - piece.offset
-            self._position = messages.find_end(messages.data, 0, len(messages.data), before, piece.count)
+        """Have the next messages at hand; False: there are none, or they cannot be read.
+
+        Raises StorageError if only a library is missing, which is no reason to pass messages over.
+        """
+        messages = self._messages
+        if messages is not None and self.offset < messages.offset + messages.count:
+            return True
+        piece = self.following
+        count = min(OPENED_AT_ONCE, piece.offset + piece.count - self.offset)
+        try:
+            if self._records is None:
+                self._records = self._unpack()
+            records = list(islice(self._records, count))
+            if [record.offset for record in records] != list(range(self.offset, self.offset + count)):
+                raise RecordsError("their offsets have holes")  # noqa: TRY301  # the same as if they cannot be decoded
+        except NotUnpackedError as error:
+            self._tell(error, "records cannot be read, and their group waits: %s")
+            raise StorageError(str(error)) from None
+        except RecordsError as error:
+            self._tell(error, "records cannot be read, and are passed over: %s")
+            return False
+        if not records:
+            return False
+        self._messages = pack_records(records, self.offset, count, partition)
+        self._position = 0
         return True
+
+    def _unpack(self) -> Iterator[Record]:
+        """The records from this offset on; none of them is a message if they tell a transaction's end."""
+        piece = self.following
+        header = records_header(piece.data)
+        if header.attributes & CONTROL:
+            self.offset = piece.offset + piece.count
+            return iter(())
+        data = unpack_records(piece.data, header)
+        self._unpacked_bytes = len(data)
+        return unpacked_records(data, header, self.offset - piece.offset)
+
+    def _tell(self, error: RecordsError, text: str) -> None:
+        if not self._is_told:
+            self._is_told = True
+            end = self.following.offset + self.following.count
+            log.warning(text, error, extra={"first": self.offset, "messages": end - self.offset})
 
     @property
     def opened_bytes(self) -> int:
-        """Of the messages, once they are at hand."""
-        return 0 if self._messages is None else len(self._messages.data)
+        """Of what is at hand of the records."""
+        return self._unpacked_bytes + (0 if self._messages is None else len(self._messages.data))
 
     def read(self, offset: int, max_messages: int, max_bytes: int) -> CountedBatch:
         """The next messages, from this offset on: see Cursor.read."""

@@ -9,8 +9,10 @@ read from the latter only. Knows no file; whoever keeps it uses :meth:`ProducerS
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from struct import Struct, error
 from typing import Final, NamedTuple
 
@@ -19,6 +21,7 @@ from gstream.record import CONTROL, TRANSACTIONAL
 
 __all__ = [
     "EXPIRE_MS",
+    "MOST_PRODUCERS",
     "DuplicateSequenceError",
     "OutOfOrderError",
     "ProducerError",
@@ -32,6 +35,12 @@ EXPIRE_MS: Final = 7 * 24 * 3600 * 1000
 LOOK_MS: Final = 3600 * 1000
 """How often is looked for those."""
 
+MOST_PRODUCERS: Final = 10_000
+"""If there are more, those are forgotten first that were silent for longest: each takes up to 1,500 bytes."""
+
+_PASSED_AT_ONCE: Final = 16
+"""So many whose transactions are open are passed over to find one that can be forgotten."""
+
 KEPT_BATCHES: Final = 5
 _LAST_NUMBER: Final = (1 << 31) - 1
 """The number after that is 0."""
@@ -43,7 +52,7 @@ _COUNTS: Final = Struct(">II")
 _PRODUCER: Final = Struct(">qhqqqB")
 """Its id and the fields of _Producer, the last of which is the count of its batches."""
 _BATCH: Final = Struct(">iiq")
-_ABORTED: Final = Struct(">qqq")
+_ABORTED: Final = Struct(">qqqq")
 
 
 class ProducerError(ValueError):
@@ -99,14 +108,59 @@ class _Producer(NamedTuple):
         return _Producer(header.producer_epoch, now_ms, open_offset, reach, batches)
 
 
+class _Aborted:
+    """Transactions that were aborted, in the order of their ends; 32 bytes for each.
+
+    Of each: its producer, its first message's offset, its end's, and before which offset no transaction was open then.
+    Nothing that ended later has messages before that: so a few of very many are found without looking at the others.
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Iterable[array[int]] = ()) -> None:
+        self._columns = tuple(columns) or tuple(array("q") for _ in range(4))
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return zip(*self._columns, strict=True)
+
+    def add(self, *row: int) -> None:
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+
+    def find(self, first: int, end: int) -> list[tuple[int, int]]:
+        """The producers of those with messages in this range, and where they began."""
+        producers, openings, ends, stable = self._columns
+        found = []
+        for at in range(bisect_left(ends, first), len(ends)):
+            if openings[at] < end:
+                found.append((producers[at], openings[at]))
+            if stable[at] >= end:
+                break
+        return found
+
+    def drop_before(self, offset: int) -> None:
+        """Forget those that ended before this offset."""
+        ends = self._columns[2]
+        if ends and ends[0] < offset:
+            count = bisect_left(ends, offset)
+            for column in self._columns:
+                del column[:count]
+
+    def copy(self) -> _Aborted:
+        return _Aborted(column[:] for column in self._columns)
+
+
 class ProducerStates:
     """The producers of one log, and their transactions."""
 
     def __init__(self) -> None:
-        self._stored: dict[int, _Producer] = {}
+        self._stored: OrderedDict[int, _Producer] = OrderedDict()  # who was heard of last is the last
         self._placed: dict[int, tuple[_Producer, int]] = {}  # with what is not stored yet; how many batches that is
         self._open: dict[int, int] = {}
-        self._aborted: list[tuple[int, int, int]] = []  # producer, first message, end; in the order of their ends
+        self._aborted = _Aborted()
         self._looked_ms = 0
 
     def __len__(self) -> int:
@@ -162,10 +216,11 @@ class ProducerStates:
         producer_id = header.producer_id
         known = self._stored.get(producer_id) or _Producer(header.producer_epoch)
         self._stored[producer_id] = known.after(header, offset, now_ms)
+        self._stored.move_to_end(producer_id)
         if header.attributes & CONTROL:
             opened = self._open.pop(producer_id, None)
             if opened is not None and not commits:
-                self._aborted.append((producer_id, opened, offset))
+                self._aborted.add(producer_id, opened, offset, self.stable_offset(offset + 1))
         elif header.attributes & TRANSACTIONAL:
             self._open.setdefault(producer_id, offset)
         placed = self._placed.get(producer_id)
@@ -174,9 +229,19 @@ class ProducerStates:
                 del self._placed[producer_id]
             else:
                 self._placed[producer_id] = placed[0], placed[1] - 1
+        if len(self._stored) > MOST_PRODUCERS:
+            self._forget_oldest()
         if now_ms - self._looked_ms > LOOK_MS:
             self._looked_ms = now_ms
             self.expire(now_ms)
+
+    def _forget_oldest(self) -> None:
+        for _ in range(_PASSED_AT_ONCE):
+            producer_id = next(iter(self._stored))
+            if producer_id not in self._open and producer_id not in self._placed:
+                del self._stored[producer_id]
+                return
+            self._stored.move_to_end(producer_id)
 
     def expire(self, now_ms: int) -> None:
         """Forget producers that were not heard of for long, unless their transactions are open."""
@@ -199,13 +264,11 @@ class ProducerStates:
 
     def aborted(self, first: int, end: int) -> list[tuple[int, int]]:
         """Transactions that were aborted and have messages in this range: their producers, and where they began."""
-        at = bisect_left(self._aborted, first, key=lambda each: each[2])
-        return [(producer_id, opened) for producer_id, opened, _ in self._aborted[at:] if opened < end]
+        return self._aborted.find(first, end)
 
     def drop_before(self, offset: int) -> None:
         """The messages before this offset are gone, and with them what was aborted there."""
-        if self._aborted and self._aborted[0][2] < offset:
-            del self._aborted[: bisect_left(self._aborted, offset, key=lambda each: each[2])]
+        self._aborted.drop_before(offset)
 
     # --- keeping
 
@@ -244,7 +307,7 @@ class ProducerStates:
             if open_offset != _NOT_OPEN:
                 self._open[producer_id] = open_offset
         for _ in range(aborted):
-            self._aborted.append(_ABORTED.unpack_from(data, position))
+            self._aborted.add(*_ABORTED.unpack_from(data, position))
             position += _ABORTED.size
         return position
 

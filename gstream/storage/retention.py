@@ -123,6 +123,7 @@ class Retention:
             end = done  # what is done need not: whoever restarts goes on at the oldest message that is there
         if end:
             disk.pool.apply(each.opened.drop_before, end)
+            each.producers.drop_before(each.oldest_offset)
             aged.is_stuck = False
 
     def _is_due(self, each: DiskLog, base_offset: int, oldest_ms: float) -> bool:

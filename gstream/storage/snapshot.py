@@ -60,6 +60,7 @@ class Snapshots:
             self._files.truncate(fd, 0)
             write_all(self._files, fd, [_START.pack(_MAGIC, crc32c(checked)), checked], 0)
             self._files.sync(fd)
+        self._files.sync_directory(self._directory)  # a segment without it would be one before which nobody was known
 
     def read(self, base_offset: int) -> ProducerStates:
         """What was known where this segment begins: nothing if there is no snapshot. Raises SnapshotError."""

@@ -28,7 +28,8 @@ def ask(node, api, version=None, **fields):
     assert version in api.versions
     request = api.request.decode(api.request(**fields).encode(version=version), version=version)
     reply = api.handle(node, request, Context(version))
-    return api.response.decode(reply.encode(version=version), version=version)
+    encoded = b"".join(reply) if isinstance(reply, list) else reply.encode(version=version)
+    return api.response.decode(encoded, version=version)
 
 
 def answers(rows):

@@ -77,7 +77,8 @@ def ask(node, api, version=None, peer=None, **fields):
             reply.commit.then(done.set)
             done.wait()
         reply = reply.finish()
-    return api.response.decode(reply.encode(version=version), version=version)
+    encoded = b"".join(reply) if isinstance(reply, list) else reply.encode(version=version)
+    return api.response.decode(encoded, version=version)
 
 
 class Asked:

@@ -153,7 +153,7 @@ def make_node(*topics):
     return SimpleNamespace(
         find_by_id=ids.get,
         broker=SimpleNamespace(topics={topic.name: topic for topic in topics}),
-        engine=SimpleNamespace(clock=lambda: TIME_MS / 1000),
+        engine=SimpleNamespace(clock=lambda: TIME_MS / 1000, waiting_bytes=0),
         config=Config(),
         fetched_bytes=0,
         agenda=Agenda(),

@@ -49,3 +49,8 @@ def test_an_error_says_its_message_or_its_name():
     assert str(KafkaError(Code.INVALID_CONFIG, "compaction is not served")) == "compaction is not served"
     assert str(KafkaError(Code.INVALID_CONFIG)) == "INVALID_CONFIG"
     assert KafkaError(Code.INVALID_CONFIG).message == ""
+
+
+def test_a_message_is_short_whatever_a_client_has_sent():
+    error = KafkaError(Code.INVALID_CONFIG, "x" * 40_000)
+    assert (len(str(error)), str(error)[-2:]) == (1000, "x…")

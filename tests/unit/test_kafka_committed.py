@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gstream.kafka.codes import Code
-from gstream.kafka.committed import Committed, Offsets, check_metadata, decode, encode, parse_name
+from gstream.kafka.committed import MANY_PLACES, Committed, Offsets, check_metadata, decode, encode, parse_name
 from gstream.storage.facts import Facts
 
 
@@ -65,6 +65,17 @@ def test_those_of_a_removed_topic_go_with_it(facts, offsets):
     assert [place for place, _ in offsets] == [("mails", 1)]
     facts.remove_under("topic/mails/")
     assert not offsets
+
+
+def test_places_of_removed_topics_are_not_kept_in_mind(facts, offsets):
+    for number in range(MANY_PLACES + 10):
+        offsets.put((f"job{number}", 0), Committed(7))
+        facts.remove_under(f"topic/job{number}/")
+    assert len(offsets._places) < 20
+    for number in range(MANY_PLACES + 10):
+        offsets.put(("orders", number), Committed(7))
+    assert len(list(offsets)) == MANY_PLACES + 10
+
 
 
 def test_they_are_removed(facts, offsets):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gstream.kafka.configs import LARGEST_LONG, flag, fraction, one_of, only, split_list, text, whole
+from gstream.kafka.configs import LARGEST_LONG, flag, fraction, one_of, only, split_list, whole
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,6 @@ from gstream.kafka.configs import LARGEST_LONG, flag, fraction, one_of, only, sp
         (fraction, "1", "1"),
         (one_of("a", "b"), "b", "b"),
         (only("1", "one"), "1", "1"),
-        (text, "0:1,2:3", "0:1,2:3"),
     ],
 )
 def test_a_value_is_kept(check, given, kept):

@@ -66,3 +66,8 @@ def test_what_cannot_be_added_is_refused(node, topic, code):
 def test_a_topic_that_is_named_twice_stays_as_it_is(node):
     assert answers(add(node, wanted(count=3), wanted(count=4))) == {"orders": Code.INVALID_REQUEST}
     assert len(node.broker.topics["orders"].partitions) == 2
+
+
+def test_limits_are_looked_at_when_it_is_only_checked(node):
+    (row,) = ask(node, create_partitions.API, topics=[wanted(count=5)], validate_only=True).results
+    assert (row.error_code, len(node.broker.topics["orders"].partitions)) == (Code.POLICY_VIOLATION, 2)

@@ -116,3 +116,16 @@ def test_limits_are_the_servers():
     rows = create(node, wanted("one"), wanted("two"), wanted("three"))
     assert answers(rows) == {"one": Code.NONE, "two": Code.NONE, "three": Code.POLICY_VIOLATION}
     assert rows[2].error_message == "there are 2 topics, the server's --max-topics"
+
+
+def test_limits_are_looked_at_when_it_is_only_checked():
+    node = make_node(max_topics=2)
+    rows = create(node, wanted(partitions=3), wanted("fine", partitions=2), validate_only=True)
+    assert answers(rows) == {"orders": Code.POLICY_VIOLATION, "fine": Code.NONE}
+
+
+@pytest.mark.parametrize("version", create_topics.API.versions)
+def test_very_many(node, version):
+    names = [f"t{number}" for number in range(150)]
+    rows = create(node, *map(wanted, names), version=version)
+    assert answers(rows) == dict.fromkeys(names, Code.NONE)

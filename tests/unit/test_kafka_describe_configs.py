@@ -85,3 +85,22 @@ def test_where_nothing_is_set(node, kind, name):
 def test_what_does_not_exist(node, kind, name, code):
     result = describe(node, kind, name)
     assert (result.error_code, bool(result.error_message), result.configs) == (code, True, [])
+
+
+def test_what_is_asked_for_again_is_shown_once(node):
+    asked = [(BROKER, "1", None), (TOPIC, "orders", None), (TOPIC, "orders", ["retention.ms"])]
+    resources = [Resource(resource_type=kind, resource_name=name, configuration_keys=keys) for kind, name, keys in asked]
+    results = ask(node, describe_configs.API, resources=resources * 1000).results
+    assert [(result.resource_type, len(result.configs) > 1) for result in results] == [
+        (BROKER, True),
+        (TOPIC, True),
+        (TOPIC, False),
+    ]
+
+
+@pytest.mark.parametrize("version", [0, 4])
+def test_a_server_of_a_number_that_is_none(node, version):
+    for name in ("1" * 5000, "x" * 30_000):
+        result = describe(node, BROKER, name, version=version)
+        assert result.error_code == Code.INVALID_REQUEST
+        assert len(result.error_message) <= 1000

@@ -60,3 +60,8 @@ def test_on_disk(tmp_path):
         assert 0 < place.usable_bytes <= place.total_bytes
     finally:
         disk.close()
+
+
+def test_a_partition_is_shown_once(node):
+    (topic,) = describe(node, {"orders": [1, 0, 1, 9] * 1000}).topics
+    assert [each.partition_index for each in topic.partitions] == [1, 0]

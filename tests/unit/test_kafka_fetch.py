@@ -153,6 +153,23 @@ def test_no_id_at_all():
     assert (topic.topic_id, topic.partitions[0].error_code) == (None, Code.UNKNOWN_TOPIC_ID)
 
 
+@pytest.mark.parametrize("version", range(15, 18))
+def test_what_only_brokers_say_is_passed_over(version):
+    place = FetchRequest.FetchTopic.FetchPartition(
+        partition=0, fetch_offset=0, partition_max_bytes=PLENTY, replica_directory_id=id_of("directory")
+    )
+    request = FetchRequest(
+        cluster_id="another one",
+        replica_state=FetchRequest.ReplicaState(replica_id=7, replica_epoch=5),
+        max_bytes=PLENTY,
+        topics=[FetchRequest.FetchTopic(topic_id=id_of("jobs"), partitions=[place])],
+    )
+    sent = FetchRequest.decode(request.encode(version=version), version=version)
+    assert (sent.cluster_id, sent.replica_state.replica_id) == ("another one", 7)
+    topic = filled()
+    assert rows(fetch(make_node(topic), sent, version)) == [(id_of("jobs"), 0, 0, topic.partitions[0].batches[0])]
+
+
 # --- waiting
 
 

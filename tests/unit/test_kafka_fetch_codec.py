@@ -95,3 +95,8 @@ def test_many_records_are_not_copied(version):
 def test_few_records_make_no_buffer_of_their_own():
     rows = [row(number, b"x" * SMALL_BYTES) for number in range(3)]
     assert len(encode([("jobs", rows)], 12)) == 1
+
+
+def test_many_small_chunks_are_one_buffer():
+    rows = [row(0, *[SMALL] * 5000), row(1, SMALL)]
+    assert len(encode([("jobs", rows)], 12)) == 1, "the kernel takes 1,024 at once"

@@ -701,6 +701,17 @@ def test_it_says_what_it_takes(time):
     assert sum(weights) == 0
 
 
+def test_ids_that_nobody_has_joined_with_yet_are_weighed(time):
+    weights = []
+    group = make_group(time, weigh=weights.append)
+    asked = joined(group.join(joining(needs_id=True, client_id="x" * 30_000)))
+    assert len(asked.member_id) < 1100, "of a client's name no more is in its id than all replies have room for"
+    assert sum(weights) == 1024 + len(asked.member_id)
+    group.leave(asked.member_id, None)
+    assert sum(weights) == 0
+
+
+
 # --- the end
 
 

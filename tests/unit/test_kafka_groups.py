@@ -88,6 +88,17 @@ def test_too_many_groups(time):
     assert [group.name for group in groups] == ["b", "d"]
 
 
+def test_that_there_are_too_many_groups_is_not_found_out_again_at_once(time):
+    groups = make_node(time, max_groups=1).groups
+    groups.commit_offsets("a", {PLACE: Committed(1)})
+    refused(Code.GROUP_MAX_SIZE_REACHED, groups.find_or_make, "b")
+    groups.find("a").offsets.clear()
+    refused(Code.GROUP_MAX_SIZE_REACHED, groups.find_or_make, "b")  # thousands are not looked at for each one refused
+    time.sleep(module.LOOK_AGAIN_SECONDS)
+    groups.find_or_make("b")
+    assert [group.name for group in groups] == ["b"]
+
+
 def test_what_the_members_of_all_groups_take(groups, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 3000)
     groups.check_room()
@@ -180,6 +191,14 @@ def test_a_transaction_commits_in_a_removed_topic(groups, node):
     assert node.facts.under("topic/orders/offset") == {}
 
 
+def test_a_transaction_commits_in_a_topic_that_was_removed_and_made_again(groups, node):
+    groups.add_pending("workers", 7, {PLACE: Committed(2), ("mails", 0): Committed(3)})
+    node.broker.remove("orders")
+    node.broker.topic("orders")
+    groups.end_pending("workers", 7, True)
+    assert dict(groups.find("workers").offsets).keys() == {("mails", 0)}
+
+
 def test_a_transaction_of_nobody_ends(groups):
     assert groups.end_pending("workers", 7, True) is None
     assert groups.add_pending("workers", 7, {}) is None
@@ -222,11 +241,21 @@ def test_offsets_are_there_after_a_restart(node, groups, time):
 
 
 def test_a_transaction_commits_after_a_restart(node, groups, time):
+    producer = node.transactions.start("billing", 60_000)
+    node.transactions.add_group("billing", producer, "workers")
+    groups.add_pending("workers", producer.id, {PLACE: Committed(2)})
+    node = make_node(time, node.engine)
+    assert node.groups.is_pending("workers", PLACE)
+    node.transactions.end("billing", producer, commits=True)
+    assert node.groups.find("workers").offsets.get(PLACE).offset == 2
+
+
+def test_what_waits_for_a_transaction_that_is_lost_is_forgotten_at_a_restart(node, groups, time, caplog):
     groups.add_pending("workers", 7, {PLACE: Committed(2)})
     restored = again(node, time)
-    assert restored.is_pending("workers", PLACE)
-    restored.end_pending("workers", 7, True)
-    assert restored.find("workers").offsets.get(PLACE).offset == 2
+    assert not restored.is_pending("workers", PLACE)  # nobody would ever end it
+    assert node.facts.under("pending/") == {}
+    assert "nothing is kept of" in caplog.text
 
 
 def test_what_was_kept_differently_is_left_out(node, time, caplog):

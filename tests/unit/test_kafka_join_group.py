@@ -100,6 +100,20 @@ def test_too_many_protocols(node):
     assert code(join(node, protocols=protocols[:100])) == Code.MEMBER_ID_REQUIRED
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"protocol_type": "x" * 1001},
+        {"protocols": (("x" * 1001, b""),)},
+        {"group_instance_id": "x" * 1001},
+    ],
+)
+def test_names_that_others_could_not_be_told(node, more):
+    assert code(join(node, **more)) == Code.INVALID_REQUEST
+    assert len(node.groups) == 0
+
+
+
 def test_a_group_without_a_name(node):
     assert code(join(node, group="")) == Code.INVALID_GROUP_ID
 

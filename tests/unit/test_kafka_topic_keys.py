@@ -62,3 +62,14 @@ def test_what_would_be_an_empty_promise_is_refused(name, value, possible):
 @pytest.mark.parametrize("value", ["0.10.2", "2.8-IV1", "3.0"])
 def test_old_formats_may_be_named(value):
     assert TOPIC_KEYS["message.format.version"].check(value) == value
+
+
+@pytest.mark.parametrize("value", ["", "*", "0:1", "0:1,12:3"])
+def test_throttled_replicas(value):
+    assert TOPIC_KEYS["leader.replication.throttled.replicas"].check(value) == value
+
+
+@pytest.mark.parametrize("value", ["all", "0", "0:1,", "*,0:1"])
+def test_what_are_no_throttled_replicas(value):
+    with pytest.raises(ValueError, match="each a partition and a broker"):
+        TOPIC_KEYS["follower.replication.throttled.replicas"].check(value)

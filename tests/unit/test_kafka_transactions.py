@@ -565,3 +565,14 @@ def test_old_clients_do_not_know_all_codes(version, code, expected):
 
 def test_nobody_is_no_producer():
     assert NOBODY == (-1, -1)
+
+
+def test_offsets_wait_for_open_transactions_only(ground):
+    identity = ground.begin("a")
+    ground.transactions.add_group("a", identity, "g")
+    other = ground.begin("b")
+    ground.transactions.add_group("b", other, "h")
+    ground.transactions.end("b", other, commits=True)
+    found = transactions.Transactions(ground.broker, ground.groups, ground.facts, ground.producer_ids, ground.time.clock)
+    assert len(found) == 2
+    assert ground.groups.known == {("g", identity.id)}

@@ -115,6 +115,9 @@ class FakeGroups:
             raise self.refusal
         self.ended.append((group, producer_id, commits))
 
+    def drop_pending(self, known):
+        self.known = set(known)
+
     def check_txn_commit(self, group, member_id, instance_id, generation):
         self.members.append((group, member_id, instance_id, generation))
         if self.refused is not None:

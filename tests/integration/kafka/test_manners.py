@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import struct
+import uuid
 from contextlib import suppress
 
 import pytest
@@ -326,10 +327,14 @@ def fill(owner, fields, version, depth):
             )
         elif kind in SIMPLE:
             values[attribute(each["name"])] = simple(kind)
+        elif each.get("fields"):
+            item = getattr(owner, kind)
+            values[attribute(each["name"])] = item(**fill(item, each["fields"], version, depth + 1))
     return values
 
 
 SIMPLE = {"string": "name", "bytes": b"bytes", "records": b"records", "bool": True, "float64": 1.0}
+SIMPLE |= {"uuid": uuid.UUID(int=1)}
 SIMPLE |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint16", "uint32"), 1)
 
 
