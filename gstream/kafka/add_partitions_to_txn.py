@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
+MAX_BYTES = 256 * 1024
+"""A reply has a row for every few bytes of a request, and takes a while."""
+
 FENCED_FROM = 2
 
 TopicResult = AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult
@@ -67,4 +70,12 @@ def _missing(node: Node, asked: list[Partition]) -> dict[Partition, Code]:
     return {each: codes.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked}
 
 
-API = Api(24, "AddPartitionsToTxn", range(4), handle, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse)
+API = Api(
+    24,
+    "AddPartitionsToTxn",
+    range(4),
+    handle,
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse,
+    max_bytes=MAX_BYTES,
+)

@@ -69,7 +69,8 @@ class Context:
 class Deferred:
     """A reply that waits for something to be stored.
 
-    finish: gives the body of the reply; called in the hub, when the commit is done or has failed.
+    finish: gives the body of the reply (None: nothing is answered); called in the hub, when the commit is done or has
+    failed. It may raise RefusedError, which ends the connection.
     """
 
     commit: Commit

@@ -88,6 +88,10 @@ class Offsets:
         value = self._facts.get(self._name(place))
         return None if value is None else decode(value)
 
+    def __contains__(self, place: object) -> bool:
+        """Whether something was committed there."""
+        return place in self._places
+
     def put(self, place: Place, committed: Committed) -> None:
         """Commit, or commit anew."""
         self._places[place] = None

@@ -12,6 +12,7 @@ from kafka.protocol.admin import DeleteGroupsRequest, DeleteGroupsResponse
 from gstream.kafka import line_groups
 from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError
+from gstream.kafka.rows import in_turns
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -24,7 +25,7 @@ MAX_BYTES = 256 * 1024
 
 def handle(node: Node, request: Any, context: Context) -> Reply:  # noqa: ARG001
     """Remove each of them that can be."""
-    codes = {name: _remove(node, name) for name in dict.fromkeys(request.groups_names)}
+    codes = {name: _remove(node, name) for name in in_turns(dict.fromkeys(request.groups_names))}
     commit = None if all(codes.values()) else node.groups.commit()
 
     def finish() -> DeleteGroupsResponse:

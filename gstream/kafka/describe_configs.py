@@ -27,6 +27,7 @@ Result = DescribeConfigsResponse.DescribeConfigsResult
 Row = Result.DescribeConfigsResourceResult
 SynonymRow = Row.DescribeConfigsSynonym
 
+
 def handle(node: Node, request: Any, context: Context) -> Any:
     """Show what is asked for, of each resource."""
     results = []
@@ -92,6 +93,4 @@ def _row(entry: Entry, *, synonyms: bool, documentation: bool) -> Any:
     )
 
 
-API = Api(
-    32, "DescribeConfigs", range(5), handle, DescribeConfigsRequest, DescribeConfigsResponse, gives_much=True
-)
+API = Api(32, "DescribeConfigs", range(5), handle, DescribeConfigsRequest, DescribeConfigsResponse, gives_much=True)

@@ -16,6 +16,7 @@ from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.group import Group, State
 from gstream.kafka.operations import GROUP_OPERATIONS
+from gstream.kafka.rows import in_turns
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -31,7 +32,7 @@ DescribedMember = Described.DescribedGroupMember
 
 def handle(node: Node, request: Any, context: Context) -> DescribeGroupsResponse:  # noqa: ARG001
     """Describe each of them."""
-    described = [_describe(node, name or "") for name in dict.fromkeys(request.groups)]
+    described = [_describe(node, name or "") for name in in_turns(dict.fromkeys(request.groups))]
     if request.include_authorized_operations:
         for each in described:
             each.authorized_operations = set(GROUP_OPERATIONS)

@@ -6,6 +6,7 @@ There is one place: the data directory, or memory. KIP-113, KIP-827 (from versio
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from kafka.protocol.admin import DescribeLogDirsRequest, DescribeLogDirsResponse
@@ -30,6 +31,7 @@ MEMORY = "memory"
 def handle(node: Node, request: Any, context: Context) -> Any:  # noqa: ARG001
     """Show what is asked for; what does not exist is left out. Blocks this greenlet."""
     topics = node.broker.topics
+    wanted: dict[str, Iterable[int]]
     if request.topics is None:
         wanted = {name: range(len(topic.partitions)) for name, topic in topics.items()}
     else:

@@ -118,7 +118,7 @@ class Dispatcher:
 
 def _finish(served: Served, correlation_id: int, deferred: Deferred) -> list[Buffer]:
     body: Body = deferred.finish()
-    return served.encode(correlation_id, body)
+    return [] if body is None else served.encode(correlation_id, body)
 
 
 def _suffer(fault: Fault, served: Served, body: memoryview) -> Body:

@@ -93,10 +93,10 @@ class Endings:
         self._go_on_when_kept(transaction)
 
     def abort_unknown(self, known: Iterable[Transaction]) -> None:
-        """End what is open in logs, or waits, and is not of these: what was kept of it is lost, and nobody else would end it."""
-        known = list(known)
-        self._groups.drop_pending({(group, each.identity.id) for each in known if each.is_open for group in each.groups})
-        theirs = {(each.identity.id, place) for each in known if each.is_open for place in each.partitions}
+        """End what is not of these, be it open in logs or waiting: nobody else would, for what was kept is lost."""
+        open_ones = [each for each in known if each.is_open]
+        self._groups.drop_pending({(group, each.identity.id) for each in open_ones for group in each.groups})
+        theirs = {(each.identity.id, place) for each in open_ones for place in each.partitions}
         unknown = [
             (Identity(*producer), (topic.name, number))
             for topic in self._broker.topics.values()
@@ -145,7 +145,10 @@ class Endings:
         assert header is not None
         try:
             return topic.append_records(partition, marker, header).commit
-        except ProducerError as error:  # its log knows more than is kept of the transaction, and nothing is open there
+        except ProducerError as error:  # its log knows a later producer than is kept
+            opened = topic.partitions[partition].producers.open_producers().get(identity.id)
+            if opened is not None:  # what was kept of its transaction is lost
+                return self._write_marker(Identity(identity.id, opened), place, commits=False)
             log.warning("no end of a transaction in %s:%d: %s", name, partition, error)
             return None
 

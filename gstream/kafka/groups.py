@@ -24,6 +24,7 @@ from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.committed import Committed, Offsets, Place
 from gstream.kafka.group import Group, State
 from gstream.kafka.pending_offsets import PendingOffsets
+from gstream.storage.facts import MAX_BYTES as MAX_FACTS_BYTES
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -42,6 +43,8 @@ LOOK_SECONDS = 3600.0
 
 LOOK_AGAIN_SECONDS = 1.0
 """When there are too many groups: so long nobody looks again for some that are not used."""
+
+TELL_AGAIN_SECONDS = 60.0
 
 LOOKED_AT_ONCE = 1000
 
@@ -64,8 +67,9 @@ class Groups:
         self._pending = PendingOffsets(node.facts)
         self.held_bytes = 0
         """What the members take, about."""
-        self._look_again_at = 0.0
+        self._look_again_at = self._tell_again_at = 0.0
         self._restore()
+        self._warn_of_both_kinds()
         self._broker.group_guard = self._guard
         node.stopping.rawlink(lambda _event: self._stop())
         self._look_later()
@@ -99,6 +103,7 @@ class Groups:
             if len(self._groups) >= self._node.config.max_groups:
                 self._forget_unused()
             if len(self._groups) >= self._node.config.max_groups:
+                self._tell_full("groups", f"there are {len(self)}; raise --max-groups, or delete some")
                 raise KafkaError(Code.GROUP_MAX_SIZE_REACHED, "there are as many groups as --max-groups says")
             group = self._make(name)
         return group
@@ -116,6 +121,13 @@ class Groups:
         """Raise KafkaError when the members of all groups take as much as they may."""
         if self.held_bytes > MAX_BYTES:
             raise KafkaError(Code.GROUP_MAX_SIZE_REACHED, f"the members of all groups take more than {MAX_BYTES} bytes")
+
+    def _check_facts(self, group: Group, offsets: Mapping[Place, Committed]) -> None:
+        """Raise KafkaError when there is no room to keep offsets where the group had none."""
+        if self._facts.is_full and any(place not in group.offsets for place in offsets):
+            self.drop_unused(group)
+            self._tell_full("offsets", f"all that is kept takes more than {MAX_FACTS_BYTES} bytes; delete groups")
+            raise KafkaError(Code.GROUP_MAX_SIZE_REACHED, "there is no room to keep further offsets")
 
     def drop_unused(self, group: Group) -> None:
         """Forget a group that was made for somebody who then did not get in."""
@@ -180,6 +192,7 @@ class Groups:
     def commit_offsets(self, name: str, offsets: Mapping[Place, Committed]) -> Commit | None:
         """The group has come so far; when that is kept (None: it is). Raises KafkaError as find_or_make does."""
         group = self.find_or_make(name)
+        self._check_facts(group, offsets)
         now_ms = self._now_ms()
         for place, each in offsets.items():
             group.offsets.put(place, each if each.time_ms else each._replace(time_ms=now_ms))
@@ -190,7 +203,7 @@ class Groups:
 
         Raises KafkaError as find_or_make does.
         """
-        self.find_or_make(name)
+        self._check_facts(self.find_or_make(name), offsets)
         if offsets:
             ids = {topic: self._topic_id(topic) for topic in {topic for topic, _ in offsets}}
             of_these = {place: each._replace(topic_id=ids[place[0]]) for place, each in offsets.items()}
@@ -209,7 +222,7 @@ class Groups:
         if commits and group is not None:
             now_ms = self._now_ms()
             for (topic, partition), each in offsets.items():
-                if self._topic_id(topic) == each.topic_id:  # else it is gone, and there may be another one
+                if each.topic_id and self._topic_id(topic) == each.topic_id:  # else it is gone, and there may be another one
                     group.offsets.put((topic, partition), each._replace(time_ms=now_ms))
         return self._facts.commit()
 
@@ -259,6 +272,12 @@ class Groups:
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("the fact %s is no group, and is left out: %r", fact, error)
 
+    def _warn_of_both_kinds(self) -> None:
+        """Without ``--kafka`` nobody keeps line groups from having such a name."""
+        both = self._groups.keys() & {name for topic in self._broker.topics.values() for name in topic.groups}
+        for name in sorted(both):
+            log.warning("group %r is one of Kafka's clients and one of the line protocol: delete one of them", name)
+
     def _make_again(self, name: str) -> Group:
         """A group of which something was found. Unless there is more, only what it has committed tells its age."""
         group = self._groups.get(name)
@@ -292,6 +311,13 @@ class Groups:
         group.offsets.clear()
         self._pending.remove(group.name)
         self._facts.put(_fact(group), None)
+
+    def _tell_full(self, what: str, why: str) -> None:
+        """Clients are told a code only, which says something else."""
+        now = self._agenda.clock()
+        if now >= self._tell_again_at:
+            self._tell_again_at = now + TELL_AGAIN_SECONDS
+            log.warning("further %s are refused: %s", what, why)
 
     def _forget_unused(self) -> None:
         """Forget groups of which nothing would be lost; not again for a moment, for there may be many to look at."""

@@ -34,7 +34,7 @@ MAX_PROTOCOLS = 100
 """Clients have two or three."""
 
 MAX_NAME_CHARACTERS = 1000
-"""Of an instance, of a protocol and of its type: they are told to others, also in versions that do not tell longer ones."""
+"""Of an instance, a protocol and its type: others are told them, in versions where there is little room, too."""
 
 
 def handle(node: Node, request: Any, context: Context) -> JoinGroupResponse:
@@ -75,7 +75,8 @@ def _join(node: Node, request: Any, context: Context) -> Joined:
         raise KafkaError(Code.UNKNOWN_MEMBER_ID)
     group = groups.find_or_make(request.group_id)
     try:
-        groups.check_room()
+        if group.roster.needs_room(joining):  # others go on: they would take it for the end
+            groups.check_room()
         answer = group.join(joining)
     except KafkaError:
         groups.drop_unused(group)

@@ -13,6 +13,7 @@ from kafka.protocol.consumer import LeaveGroupRequest, LeaveGroupResponse
 from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.group import Group
+from gstream.kafka.rows import in_turns
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -36,7 +37,7 @@ def handle(node: Node, request: Any, context: Context) -> LeaveGroupResponse:
         return LeaveGroupResponse(throttle_time_ms=0, error_code=code)
     kind = LeaveGroupResponse.MemberResponse
     rows = []
-    for each in request.members:
+    for each in in_turns(request.members):
         id, instance_id = each.member_id or "", each.group_instance_id
         # Both as they were asked for: Kafka's own admin client looks for that, and not for what the member is called.
         rows.append(kind(member_id=id, group_instance_id=instance_id, error_code=_leave(group, id, instance_id)))

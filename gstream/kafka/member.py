@@ -126,9 +126,12 @@ class Member:
     @property
     def size(self) -> int:
         """How many bytes it takes, about."""
-        said = sum(len(name) + len(metadata) for name, metadata in self.protocols)
         names = len(self.id) + len(self.instance_id or "") + len(self.client_id)
-        return MEMBER_BYTES + names + said + len(self.assignment)
+        return MEMBER_BYTES + names + _size_of(self.protocols) + len(self.assignment)
+
+    def grows(self, joining: Joining) -> bool:
+        """Whether it would say more than it does."""
+        return _size_of(joining.protocols) > _size_of(self.protocols)
 
     def metadata(self, protocol: str | None) -> bytes:
         """What it has said to this protocol."""
@@ -145,3 +148,7 @@ class Member:
         if self.entry is not None:
             self.entry.cancel()
             self.entry = None
+
+
+def _size_of(protocols: Protocols) -> int:
+    return sum(len(name) + len(metadata) for name, metadata in protocols)

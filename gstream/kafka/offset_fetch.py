@@ -17,6 +17,7 @@ from gstream.kafka import line_groups
 from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.committed import Committed, Place
+from gstream.kafka.rows import in_turns
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -50,7 +51,7 @@ def handle(node: Node, request: Any, context: Context) -> OffsetFetchResponse:
     kind = group_kind.OffsetFetchResponseTopics
     groups = []
     asked = {each.group_id or "": each for each in request.groups}  # a group is told once, however often it is named
-    for name, each in asked.items():
+    for name, each in in_turns(asked.items()):
         make = kind.OffsetFetchResponsePartitions
         topics = [] if code else _fetch(node, name, each.topics, request.require_stable, kind, make)
         groups.append(group_kind(group_id=name, topics=topics, error_code=code))
@@ -63,7 +64,7 @@ def _fetch(node: Node, group: str, asked: Any, is_stable: bool, kind: Any, make:
     if asked is not None:
         places = ((topic.name, index) for topic in asked for index in topic.partition_indexes)
     topics: dict[str, list[Any]] = {} if asked is None else {topic.name: [] for topic in asked}
-    for topic, index in places:
+    for topic, index in in_turns(places):
         code = Code.NONE
         committed = find((topic, index)) or NOTHING
         if is_stable and node.groups.is_pending(group, (topic, index)):

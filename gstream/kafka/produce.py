@@ -21,7 +21,7 @@ from kafka.protocol.producer import ProduceRequest as LibraryRequest
 from kafka.protocol.producer import ProduceResponse as LibraryResponse
 
 from gstream.commit import Commit, together
-from gstream.errors import DiskError, GstreamError
+from gstream.errors import GstreamError
 from gstream.header import Header, unpack_header
 from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError, code_of
@@ -41,12 +41,9 @@ if TYPE_CHECKING:
     from gstream.kafka.node import Node
     from gstream.topic import Topic
 
-__all__ = ["API", "WAITING_BYTES"]
+__all__ = ["API"]
 
 MAX_REQUEST_BYTES = 100 << 20
-
-WAITING_BYTES = 4 << 20
-"""With more than that on its way to the disk, who wants no reply is not read from until it is there."""
 
 STRETCH_SECONDS = 0.001
 """A request with many batches lets others have their turns after this."""
@@ -91,9 +88,7 @@ def handle(node: Node, request: ProduceRequest, context: Context) -> Reply:
     commit = together(commits) if commits else None
     if not request.acks:
         _check_stored(rows)
-        if commit is not None and node.engine.waiting_bytes > WAITING_BYTES:  # type: ignore[union-attr]  # it is on disk
-            _wait_for(commit)
-        return None
+        return None if commit is None else Deferred(commit, lambda: _end(rows))
     if commit is None:
         return [encode(rows, context.version)]
     return Deferred(commit, lambda: _finish(rows, context.version))
@@ -159,12 +154,10 @@ def _header_of(data: bytes) -> Header:
     return header
 
 
-def _wait_for(commit: Commit) -> None:
-    """Return when it is stored. Raises RefusedError."""
-    try:
-        commit.wait()
-    except DiskError as error:
-        raise RefusedError(f"batches with acks=0 cannot be stored: {error}") from error
+def _end(rows: Rows) -> None:
+    """No reply; raises RefusedError if something could not be stored after all."""
+    _note_failures(rows)
+    _check_stored(rows)
 
 
 def _refuse(reply: PartitionReply, error: Exception) -> None:
@@ -174,13 +167,17 @@ def _refuse(reply: PartitionReply, error: Exception) -> None:
 
 def _finish(rows: Rows, version: int) -> Sequence[bytes]:
     """The reply, now that it is known of each batch whether it is stored."""
+    _note_failures(rows)
+    return [encode(rows, version)]
+
+
+def _note_failures(rows: Rows) -> None:
     for _, replies in rows:
         for reply in replies:
             error = reply.commit.error if reply.commit is not None else None
             if error is not None:
                 reply.code, reply.message = Code.KAFKA_STORAGE_ERROR, str(error)
                 reply.offset = reply.append_ms = reply.start_offset = -1
-    return [encode(rows, version)]
 
 
 API = Api(

@@ -59,6 +59,7 @@ class Replies:
     def _look(self) -> None:
         queue = self._queue
         ready: list[Buffer] = []
+        before = self.size_bytes
         while queue:
             commit, finish, size = queue[0]
             if commit is not None and not commit.is_done:
@@ -66,5 +67,5 @@ class Replies:
             queue.popleft()
             self.size_bytes -= size
             ready += finish()
-        if ready:
+        if self.size_bytes != before:  # some have no bytes, and yet somebody may wait for their room
             self._release(ready)

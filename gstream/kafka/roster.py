@@ -70,6 +70,11 @@ class Roster:
         """The member that is this instance."""
         return None if instance_id is None else self._static.get(instance_id)
 
+    def needs_room(self, joining: Joining) -> bool:
+        """Whether who joins so is new, or says more than before."""
+        member = self._members.get(joining.member_id) or self.find_static(joining.instance_id)
+        return member is None or member.grows(joining)
+
     # --- coming and going
 
     def add(self, member: Member) -> None:

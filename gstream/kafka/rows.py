@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 TURN_SECONDS = 0.005
 
+PAUSE_SECONDS = 1e-6
+"""Not 0: gevent looks for input only after some fifty of those."""
+
 ROWS_AT_ONCE = 20
 """So many are encoded before it is looked whether others should get a turn."""
 
@@ -28,7 +31,7 @@ def in_turns(rows: Iterable[T]) -> Iterator[T]:
     ends = time.perf_counter() + TURN_SECONDS
     for row in rows:
         if time.perf_counter() > ends:
-            gevent.sleep(0)
+            gevent.sleep(PAUSE_SECONDS)
             ends = time.perf_counter() + TURN_SECONDS
         yield row
 

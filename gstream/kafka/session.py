@@ -161,10 +161,12 @@ class KafkaSession:
         """The reply to what is stored now, or could not be. Called in the hub."""
         try:
             return later.finish()
+        except RefusedError as error:
+            self._warn(str(error))
         except Exception:
             log.exception("bug: a reply could not be made", extra=self._facts)
-            self._connection.drop()
-            return ()
+        self._connection.drop()
+        return ()
 
     def _give_back(self, size: int) -> None:
         if size:

@@ -59,6 +59,7 @@ class Transactions:
         self._agenda = broker.agenda
         self._producer_ids = producer_ids
         self._clock = clock
+        self._facts = facts
         self._store = TransactionStore(facts)
         self._endings = Endings(broker, groups, self._store, self._now_ms)
         self._endings.abort_unknown(self._store)
@@ -152,6 +153,8 @@ class Transactions:
 
     def add_group(self, id: str, identity: Identity, group: str) -> None:
         """Offsets of this group are going to take part. Blocks this greenlet. Raises KafkaError."""
+        if len(group) > MAX_ID_CHARACTERS:
+            raise KafkaError(Code.INVALID_GROUP_ID)
         transaction = self._find(id, identity)
         if group not in transaction.groups or not transaction.is_ongoing:
             if len(transaction.groups) >= MAX_GROUPS:
@@ -224,8 +227,8 @@ class Transactions:
 
     def _check_room(self) -> None:
         """Whether there may be a further id. Raises KafkaError."""
-        if len(self._store) >= MAX_IDS and not self._forget():
-            raise KafkaError(Code.POLICY_VIOLATION, f"there are {MAX_IDS} transactional ids")
+        if (len(self._store) >= MAX_IDS or self._facts.is_full) and not self._forget():
+            raise KafkaError(Code.POLICY_VIOLATION, f"there is no room for more than {len(self)} transactional ids")
 
     def _forget_old(self) -> None:
         seconds = 0.0 if self._forget() == FORGOTTEN_AT_ONCE else LOOKED_SECONDS

@@ -5,8 +5,12 @@ Knows no engine.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 
+from gevent import get_hub
+
+from gstream.record import records_header
 from gstream.records import encode_messages
 from gstream.storage.batches import find_in_batch, newest_in_batch
 from gstream.storage.chain import Chain
@@ -21,6 +25,12 @@ CONVERTED_BYTES: Final = 128 * 1024
 """Of a larger piece, so much is made into records at once."""
 MOST_CONVERTED_BYTES: Final = 2 * CONVERTED_BYTES
 """More is not made for one fetch: others wait meanwhile, some milliseconds."""
+
+MANY_RECORDS: Final = 1000
+"""A batch with more is looked through in a thread, beside which others have their turns."""
+
+_Asked = ParamSpec("_Asked")
+_Found = TypeVar("_Found")
 
 
 def fetch(chain: Chain, place: tuple[Converted, int], offset: int, max_bytes: int, end: int) -> Fetched:
@@ -76,11 +86,15 @@ def _convert(piece: Piece, place: tuple[Converted, int], offset: int, max_bytes:
 
 
 def find_record(chain: Chain, time_ms: int, first: int) -> tuple[int, int] | None:
-    """The first record of this time or later, from this offset on: its offset and time; None if there is none."""
+    """The first record of this time or later, from this offset on: its offset and time; None if there is none.
+
+    May block this greenlet.
+    """
     piece: Piece | None = chain.piece_at(chain.find_time(time_ms))
     while piece is not None:
         if piece.kind is RecordBatch:
-            if piece.first_ms >= time_ms and (found := find_in_batch(bytes(piece.data), time_ms, first)):
+            data = bytes(piece.data)
+            if data and piece.first_ms >= time_ms and (found := _look(data, find_in_batch, data, time_ms, first)):
                 return found
         elif piece.count and (offset := piece.find_time(time_ms)) is not None:
             offset = max(offset, first)
@@ -91,13 +105,26 @@ def find_record(chain: Chain, time_ms: int, first: int) -> tuple[int, int] | Non
 
 
 def newest_record(chain: Chain, first: int) -> tuple[int, int] | None:
-    """The first of the records with the newest time, from this offset on: its offset and time."""
+    """The first of the records with the newest time, from this offset on: its offset and time.
+
+    May block this greenlet.
+    """
     newest: int | None = None
     piece: Piece | None = chain.piece_at(first)
     while piece is not None:
         if piece.count and piece.offset + piece.count > first:
-            is_records = piece.kind is RecordBatch
-            newest_ms = newest_in_batch(bytes(piece.data), first) if is_records else piece.newest_ms
+            newest_ms = piece.newest_ms
+            data = bytes(piece.data) if piece.kind is RecordBatch and piece.offset < first else b""
+            if data:
+                newest_ms = _look(data, newest_in_batch, data, first)
             newest = newest_ms if newest is None else max(newest, newest_ms)
         piece = piece.following
     return None if newest is None else find_record(chain, newest, first)
+
+
+def _look(data: bytes, look: Callable[_Asked, _Found], *asked: _Asked.args, **also: _Asked.kwargs) -> _Found:
+    """What is found in a batch of records. Pieces may be dropped meanwhile; then they have no data."""
+    if records_header(data).records <= MANY_RECORDS:
+        return look(*asked, **also)
+    found: _Found = get_hub().threadpool.apply(look, asked, also)
+    return found

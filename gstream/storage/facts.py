@@ -12,7 +12,10 @@ from typing import Protocol
 from gstream.commit import Commit
 from gstream.storage.changes import Changes
 
-__all__ = ["Facts", "Keeper"]
+__all__ = ["MAX_BYTES", "Facts", "Keeper"]
+
+MAX_BYTES = 256 << 20
+"""When names and values take more, clients should not have anything new kept: there is no other end to it."""
 
 
 class Keeper(Protocol):
@@ -37,6 +40,13 @@ class Facts:
         self._keeper = keeper
         self._values = dict(found or {})
         self._names = sorted(self._values)
+        self.held_bytes = sum(len(name) + len(value) for name, value in self._values.items())
+        """What names and values take."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing new should be kept for clients that say themselves how much that is."""
+        return self.held_bytes > MAX_BYTES
 
     def __len__(self) -> int:
         return len(self._values)
@@ -50,6 +60,10 @@ class Facts:
         known = self._values.get(name)
         if value == known:
             return
+        if known is not None:
+            self.held_bytes -= len(name) + len(known)
+        if value is not None:
+            self.held_bytes += len(name) + len(value)
         if value is None:
             del self._values[name]
             del self._names[bisect_left(self._names, name)]

@@ -9,7 +9,6 @@ import logging
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import islice
 
 from gstream.batch import Batch
 from gstream.counted import CountedBatch
@@ -26,7 +25,7 @@ from gstream.record import (
 from gstream.records import pack_records
 from gstream.storage.recordbatch import RecordBatch
 
-__all__ = ["OPENED_AT_ONCE", "OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
+__all__ = ["OPENED_AT_ONCE", "OPENED_BYTES", "OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,8 @@ OPEN_PIECE_BYTES = 64 * 1024
 """An open piece is closed at this size: small enough that a consumed one is soon freed."""
 
 OPENED_AT_ONCE = 256
-"""So many records become messages before others may get a turn: a millisecond."""
+OPENED_BYTES = 64 * 1024
+"""So many records, or so many bytes of them, become messages before others may get a turn: a millisecond."""
 
 RECORDS_PIECE_BYTES = 200
 """What a piece takes beside its data: batches of records, each of which is one, may be small."""
@@ -128,14 +128,10 @@ class StandIn(Piece):
         messages = self._messages
         if messages is not None and self.offset < messages.offset + messages.count:
             return True
-        piece = self.following
-        count = min(OPENED_AT_ONCE, piece.offset + piece.count - self.offset)
         try:
             if self._records is None:
                 self._records = self._unpack()
-            records = list(islice(self._records, count))
-            if [record.offset for record in records] != list(range(self.offset, self.offset + count)):
-                raise RecordsError("their offsets have holes")  # noqa: TRY301  # the same as if they cannot be decoded
+            records = _take(self._records, self.offset)
         except NotUnpackedError as error:
             self._tell(error, "records cannot be read, and their group waits: %s")
             raise StorageError(str(error)) from None
@@ -144,7 +140,7 @@ class StandIn(Piece):
             return False
         if not records:
             return False
-        self._messages = pack_records(records, self.offset, count, partition)
+        self._messages = pack_records(records, self.offset, len(records), partition)
         self._position = 0
         return True
 
@@ -183,3 +179,17 @@ class StandIn(Piece):
         self._position = end
         self.offset = offset + count
         return CountedBatch(offset, count, data[start:end], messages.times, messages.partition)
+
+
+def _take(records: Iterator[Record], offset: int) -> list[Record]:
+    """Some of the records, the first of which must have this offset. Raises RecordsError."""
+    taken: list[Record] = []
+    size = 0
+    for record in records:
+        if record.offset != offset + len(taken):
+            raise RecordsError("their offsets have holes")
+        taken.append(record)
+        size += len(record.value or b"")
+        if len(taken) == OPENED_AT_ONCE or size >= OPENED_BYTES:
+            break
+    return taken

@@ -22,9 +22,11 @@ after(() => admin.disconnect())
 async function produce (topic, messages, options = {}, sending = {}) {
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...options })
   await producer.connect()
-  const found = await producer.send({ topic, messages, ...sending })
-  await producer.disconnect()
-  return found
+  try {
+    return await producer.send({ topic, messages, ...sending })
+  } finally {
+    await producer.disconnect()
+  }
 }
 
 async function consume (topic, count, options = {}) {

@@ -8,9 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from gstream.batch import Message
+from gstream.record import CONTROL, TRANSACTIONAL
 from gstream.storage.directory import VERSION
 from gstream.storage.frame import Frame, decode_frame, encode_frame
 from gstream.storage.index import INTERVAL_BYTES, Index
+from gstream.storage.producers import MOST_PRODUCERS, ProducerStates
+from gstream.storage.snapshot import decode_snapshot
 from gstream.topic_options import TopicOptions
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -24,6 +27,7 @@ def examples(kind: str) -> list[bytes]:
 
 LINES, COUNTED = examples("frame")
 (INDEX,) = examples("index")
+(PRODUCERS,) = examples("producers")
 
 
 def test_the_example_of_lines() -> None:
@@ -58,6 +62,20 @@ def test_the_example_of_an_index() -> None:
         position += frame.size
     assert index.encode() == INDEX
     assert list(Index.decode(INDEX, 7)) == [(7, 0)]
+
+
+def test_the_example_of_producers() -> None:
+    states = ProducerStates()
+    header = decode_frame(LINES).header._replace(producer_id=1000, producer_epoch=0, attributes=TRANSACTIONAL)
+    first, second = header._replace(base_sequence=0), header._replace(base_sequence=2, last_offset_delta=0)
+    end = header._replace(attributes=TRANSACTIONAL | CONTROL)
+    for each, offset, commits in ((first, 3, None), (end, 5, False), (second, 6, None)):
+        states.note(each, offset, commits, 1764020000000)
+    found = decode_snapshot(PRODUCERS, 7)
+    assert PRODUCERS[16:] == found.encode() == states.encode()
+    assert found.check(first) == 3
+    assert (found.stable_offset(7), found.aborted(0, 7)) == (6, [(1000, 3)])
+    assert f"of more than {MOST_PRODUCERS:,} those" in DOCUMENT
 
 
 def test_every_byte_of_the_header_is_in_the_table() -> None:

@@ -77,7 +77,6 @@ def test_places_of_removed_topics_are_not_kept_in_mind(facts, offsets):
     assert len(list(offsets)) == MANY_PLACES + 10
 
 
-
 def test_they_are_removed(facts, offsets):
     for partition in range(3):
         offsets.put(("orders", partition), Committed(7))

@@ -89,7 +89,9 @@ def test_what_does_not_exist(node, kind, name, code):
 
 def test_what_is_asked_for_again_is_shown_once(node):
     asked = [(BROKER, "1", None), (TOPIC, "orders", None), (TOPIC, "orders", ["retention.ms"])]
-    resources = [Resource(resource_type=kind, resource_name=name, configuration_keys=keys) for kind, name, keys in asked]
+    resources = [
+        Resource(resource_type=kind, resource_name=name, configuration_keys=keys) for kind, name, keys in asked
+    ]
     results = ask(node, describe_configs.API, resources=resources * 1000).results
     assert [(result.resource_type, len(result.configs) > 1) for result in results] == [
         (BROKER, True),

@@ -89,3 +89,13 @@ def test_what_a_log_has_open_and_nobody_knows_is_aborted(broker, transactions, t
     assert topic.partitions[0].stable_offset == 2
     assert topic.partitions[0].aborted(0, 2) == [(identity.id, 0)]
     assert again.open_count == 0
+
+
+def test_what_a_later_producer_has_open_is_aborted_if_nothing_is_kept_of_that(broker, transactions):
+    topic = broker.topic("t")
+    identity = transactions.start("a", MINUTE)
+    transactions.add_partitions("a", identity, [("t", 0)])
+    produce(topic, identity._replace(epoch=1))  # the power failed, and with it went that the epoch is another one now
+    transactions.end("a", identity, commits=True)
+    assert topic.partitions[0].stable_offset == 2
+    assert topic.partitions[0].aborted(0, 2) == [(identity.id, 0)]

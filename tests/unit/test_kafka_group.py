@@ -711,7 +711,6 @@ def test_ids_that_nobody_has_joined_with_yet_are_weighed(time):
     assert sum(weights) == 0
 
 
-
 # --- the end
 
 

@@ -88,6 +88,28 @@ def test_too_many_groups(time):
     assert [group.name for group in groups] == ["b", "d"]
 
 
+def test_it_is_logged_that_there_are_too_many_groups(time, caplog):
+    groups = make_node(time, max_groups=1).groups
+    groups.commit_offsets("a", {PLACE: Committed(1)})
+    for _ in range(3):
+        refused(Code.GROUP_MAX_SIZE_REACHED, groups.find_or_make, "b")
+    assert [record.getMessage() for record in caplog.records] == [
+        "further groups are refused: there are 1; raise --max-groups, or delete some"
+    ]
+
+
+def test_offsets_that_take_too_much(node, groups, monkeypatch, caplog):
+    groups.commit_offsets("a", {PLACE: Committed(1)})
+    monkeypatch.setattr("gstream.storage.facts.MAX_BYTES", node.facts.held_bytes - 1)
+    refused(Code.GROUP_MAX_SIZE_REACHED, groups.commit_offsets, "b", {PLACE: Committed(1)})
+    refused(Code.GROUP_MAX_SIZE_REACHED, groups.commit_offsets, "a", {PLACE: Committed(2), ("orders", 0): Committed(1)})
+    refused(Code.GROUP_MAX_SIZE_REACHED, groups.add_pending, "a", 7, {("orders", 0): Committed(1)})
+    assert [group.name for group in groups] == ["a"]
+    assert "further offsets are refused" in caplog.text
+    groups.commit_offsets("a", {PLACE: Committed(2)})  # what is there goes on
+    assert groups.find("a").offsets.get(PLACE).offset == 2
+
+
 def test_that_there_are_too_many_groups_is_not_found_out_again_at_once(time):
     groups = make_node(time, max_groups=1).groups
     groups.commit_offsets("a", {PLACE: Committed(1)})
@@ -199,6 +221,12 @@ def test_a_transaction_commits_in_a_topic_that_was_removed_and_made_again(groups
     assert dict(groups.find("workers").offsets).keys() == {("mails", 0)}
 
 
+def test_offsets_of_no_topic_are_not_committed(groups, node):
+    groups.add_pending("workers", 7, {("nothing", 0): Committed(2)})
+    groups.end_pending("workers", 7, True)
+    assert node.facts.under("topic/nothing/") == {}
+
+
 def test_a_transaction_of_nobody_ends(groups):
     assert groups.end_pending("workers", 7, True) is None
     assert groups.add_pending("workers", 7, {}) is None
@@ -273,6 +301,14 @@ def test_the_generation_goes_on_after_a_restart(node, groups, time):
     group.leave(start(group), None)
     restored = again(node, time).find("workers")
     assert (restored.state, restored.generation) == (State.EMPTY, 2)
+
+
+def test_a_name_of_both_kinds_is_warned_of(node, groups, time, caplog):
+    groups.commit_offsets("workers", {PLACE: Committed(1)})
+    node.broker.group_guard = lambda _name: None  # as without --kafka
+    node.broker.topic("mails").group("workers")
+    module.Groups(node)
+    assert "group 'workers' is one of Kafka's clients and one of the line protocol" in caplog.text
 
 
 # --- how long they are kept

@@ -113,7 +113,6 @@ def test_names_that_others_could_not_be_told(node, more):
     assert len(node.groups) == 0
 
 
-
 def test_a_group_without_a_name(node):
     assert code(join(node, group="")) == Code.INVALID_GROUP_ID
 
@@ -147,6 +146,17 @@ def test_members_that_take_too_much(node, monkeypatch):
     member(node, protocols=(("range", bytes(3000)),))
     assert code(join(node, group="others")) == Code.GROUP_MAX_SIZE_REACHED
     assert len(node.groups) == 1
+
+
+def test_members_go_on_when_there_is_no_room_for_others(node, monkeypatch):
+    one = member(node)
+    static = join(node, group="others", group_instance_id="first").reply
+    monkeypatch.setattr("gstream.kafka.groups.MAX_BYTES", 1)
+    assert code(join(node)) == Code.GROUP_MAX_SIZE_REACHED
+    assert code(join(node, one.id)) == Code.NONE
+    assert code(join(node, group="others", group_instance_id="first")) == Code.NONE
+    assert code(join(node, static.member_id, group="others", group_instance_id="first")) == Code.FENCED_INSTANCE_ID
+    assert code(join(node, one.id, protocols=(("range", bytes(1000)),))) == Code.GROUP_MAX_SIZE_REACHED
 
 
 def test_it_blocks_until_all_are_there(node):

@@ -11,7 +11,7 @@ from gstream.errors import DiskError, DiskFullError, FullError
 from gstream.header import unpack_header
 from gstream.kafka.api import Deferred
 from gstream.kafka.codes import Code, KafkaError
-from gstream.kafka.produce import API, WAITING_BYTES
+from gstream.kafka.produce import API
 from gstream.kafka.produce_codec import ProduceRequest, TopicData
 from gstream.kafka.receiving import RefusedError
 from gstream.records import encode_marker
@@ -110,9 +110,13 @@ def test_acks_that_cannot_be_had(acks):
 
 def test_without_acks_nothing_is_answered():
     topic = FakeTopic()
-    topic.partitions[0].commit = Commit()
     assert API.handle(make_node(topic), request((0, BATCH), acks=0), context(9)) is None
-    assert len(topic.appended) == 1
+    topic.partitions[0].commit = commit = Commit()
+    reply = API.handle(make_node(topic), request((0, BATCH), acks=0), context(9))
+    assert isinstance(reply, Deferred), "the client is not read from while too much is on its way"
+    assert reply.commit is commit
+    assert reply.finish() is None
+    assert len(topic.appended) == 2
 
 
 @pytest.mark.parametrize("data", [b"x", BATCH])
@@ -301,24 +305,11 @@ def test_it_is_not_answered_before_it_is_kept_that_the_topic_is_a_log():
     assert [row[1] for row in rows(reply.finish())] == [0]
 
 
-def test_who_wants_no_reply_waits_when_much_is_on_its_way_to_the_disk():
+def test_without_acks_the_connection_ends_when_something_cannot_be_stored_after_all():
     topic = FakeTopic()
     topic.partitions[0].commit = commit = Commit()
-    node = make_node(topic)
-    node.engine.waiting_bytes = WAITING_BYTES + 1
-    waiting = gevent.spawn(API.handle, node, request((0, BATCH), acks=0), context(9))
-    gevent.sleep(0)
-    gevent.sleep(0)
-    assert not waiting.ready()
-    commit.finish()
-    assert waiting.get() is None
-
-
-def test_without_acks_the_connection_ends_when_what_it_waits_for_cannot_be_stored():
-    topic = FakeTopic()
-    topic.partitions[0].commit = commit = Commit()
+    reply = API.handle(make_node(topic), request((0, BATCH), acks=0), context(9))
+    assert isinstance(reply, Deferred)
     commit.is_done, commit.error = True, DiskFullError("no space left")
-    node = make_node(topic)
-    node.engine.waiting_bytes = WAITING_BYTES + 1
     with pytest.raises(RefusedError, match="acks=0 cannot be stored: no space left"):
-        API.handle(node, request((0, BATCH), acks=0), context(9))
+        reply.finish()

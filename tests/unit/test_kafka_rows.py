@@ -12,8 +12,7 @@ def test_others_get_turns(monkeypatch):
     monkeypatch.setattr(module, "TURN_SECONDS", -1.0)
     seen = []
     other = gevent.spawn(lambda: seen.append("other"))
-    for number in in_turns(range(3)):
-        seen.append(number)
+    seen += in_turns(range(3))
     other.join()
     assert seen == ["other", 0, 1, 2]
 

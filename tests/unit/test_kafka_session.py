@@ -145,6 +145,21 @@ def test_some_are_answered_later(session, connection, dispatcher):
     assert finish() == [b"stored"]
 
 
+def refuse():
+    raise RefusedError("it cannot be stored")
+
+
+def test_what_is_refused_when_it_could_not_be_stored_ends_the_connection(session, connection, dispatcher, caplog):
+    dispatcher.answers[b"request 1"] = Later(Commit(), refuse)
+    connection.input.append(framed(b"request 1"))
+    session.run()
+    ((_, finish, _),) = connection.later
+    assert finish() == ()
+    assert connection.dropped
+    assert "connection closed: it cannot be stored" in caplog.text
+    assert "bug" not in caplog.text
+
+
 def test_a_reply_that_cannot_be_made_ends_the_connection(session, connection, dispatcher, caplog):
     dispatcher.answers[b"request 1"] = Later(Commit(), lambda: 1 / 0)
     connection.input.append(framed(b"request 1"))

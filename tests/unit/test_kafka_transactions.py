@@ -166,6 +166,13 @@ def test_there_are_so_many_ids_at_most(ground, monkeypatch):
     assert len(ground.transactions) == 1
 
 
+def test_there_is_no_further_id_when_all_that_is_kept_takes_too_much(ground, monkeypatch):
+    ground.transactions.start("a", MINUTE)
+    monkeypatch.setattr("gstream.storage.facts.MAX_BYTES", 1)
+    assert code_of(ground.transactions.start, "b", MINUTE) is Code.POLICY_VIOLATION
+    assert ground.transactions.start("a", MINUTE).epoch == 1
+
+
 def test_an_id_that_is_not_used_is_forgotten(ground, monkeypatch):
     monkeypatch.setattr(transactions, "FORGOTTEN_AT_ONCE", 2)
     identities = [ground.transactions.start(f"{number}", MINUTE) for number in range(5)]
@@ -245,6 +252,12 @@ def test_so_many_groups_take_part_at_most(ground, monkeypatch):
     ground.transactions.add_group("a", identity, "g")
     ground.transactions.add_group("a", identity, "g")
     assert code_of(ground.transactions.add_group, "a", identity, "h") is Code.INVALID_REQUEST
+
+
+def test_no_group_has_such_a_name(ground):
+    identity = ground.begin()
+    assert code_of(ground.transactions.add_group, "a", identity, "x" * 1001) is Code.INVALID_GROUP_ID
+    ground.transactions.add_group("a", identity, "x" * 1000)
 
 
 def test_what_takes_part_is_kept_before_that_is_answered(disk):
@@ -573,6 +586,8 @@ def test_offsets_wait_for_open_transactions_only(ground):
     other = ground.begin("b")
     ground.transactions.add_group("b", other, "h")
     ground.transactions.end("b", other, commits=True)
-    found = transactions.Transactions(ground.broker, ground.groups, ground.facts, ground.producer_ids, ground.time.clock)
+    found = transactions.Transactions(
+        ground.broker, ground.groups, ground.facts, ground.producer_ids, ground.time.clock
+    )
     assert len(found) == 2
     assert ground.groups.known == {("g", identity.id)}

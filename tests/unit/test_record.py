@@ -24,6 +24,8 @@ from gstream.record import (
     encode_number,
     encode_records,
     records_header,
+    unpack_records,
+    unpacked_records,
 )
 
 BASE_MS = 1000
@@ -285,3 +287,20 @@ def test_one_changed_byte_is_records_or_refused(data):
     except RecordsError:
         return
     assert 1 <= len(found) <= 3
+
+
+@pytest.mark.parametrize("first", [0, 1, 63, 64, 99, 100])
+def test_records_are_read_from_one_of_them_on(first):
+    records = [Record(at, BASE_MS + at, b"k" * at, b"v" * (at % 70)) for at in range(100)]
+    whole = batch(compress(GZIP, encode_records(records)), count=100, attributes=GZIP)
+    header = records_header(whole)
+    found = list(unpacked_records(unpack_records(whole, header), header, first))
+    assert found == list(decode_records(whole))[first:]
+    assert [each.value for each in found] == [each.value for each in records[first:]]
+
+
+@pytest.mark.parametrize("data", [b"\x0e", b"\x01" * 100, b"\xff" * 100, b""])
+def test_records_that_cannot_be_passed_over(data):
+    header = records_header(batch(WHOLE, count=9))
+    with pytest.raises(RecordsError):
+        list(unpacked_records(data, header, 8))

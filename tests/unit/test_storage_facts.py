@@ -36,6 +36,26 @@ def test_what_begins_alike_is_found_together_and_in_order(found, put, prefix):
     assert facts.under("") == {name: value for name, value in expected.items() if name not in inside}
 
 
+@given(st.dictionaries(st.text(), st.binary()), st.lists(st.tuples(st.text(), st.none() | st.binary())))
+def test_it_is_known_what_they_take(found, put):
+    facts = Facts(None, found)
+    for name, value in put:
+        facts.put(name, value)
+    assert facts.held_bytes == sum(len(name) + len(value) for name, value in facts.under("").items())
+    assert not facts.is_full
+
+
+def test_there_is_no_end_of_facts_but_one_is_told(monkeypatch):
+    monkeypatch.setattr("gstream.storage.facts.MAX_BYTES", 3)
+    facts = Facts()
+    facts.put("a", b"bc")
+    assert not facts.is_full
+    facts.put("d", b"")
+    assert facts.is_full
+    facts.put("a", None)
+    assert not facts.is_full
+
+
 def test_what_was_found_is_not_changed():
     found = {"a": b"1"}
     facts = Facts(None, found)

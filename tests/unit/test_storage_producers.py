@@ -6,6 +6,7 @@ from gstream.header import Header
 from gstream.record import CONTROL, TRANSACTIONAL
 from gstream.storage.producers import (
     EXPIRE_MS,
+    MOST_PRODUCERS,
     DuplicateSequenceError,
     OutOfOrderError,
     ProducerError,
@@ -235,7 +236,53 @@ def test_aborted_transactions_are_told_where_they_have_messages(states):
     assert states.aborted(0, 6) == [(1, 0)]
 
 
+def test_a_few_of_many_that_were_aborted_are_found_without_looking_at_all(states):
+    """The others are told as well as if each had been looked at, whichever are open for how long."""
+    ended = []
+    opened = {}
+    for offset in range(2000):
+        id = offset * 7919 % 97
+        if id in opened and offset % 3:
+            states.note(marker(id=id), offset, commits=offset % 5 == 0)
+            if offset % 5:
+                ended.append((id, opened[id], offset))
+            del opened[id]
+        else:
+            states.note(header(0, id=id, attributes=TRANSACTIONAL), offset)
+            opened.setdefault(id, offset)
+    assert len(ended) > 400
+    for again in (states, states.copy(), ProducerStates.decode(states.encode())):
+        for first in range(0, 2000, 37):
+            for end in (first + 1, first + 50, 2000):
+                due = {(id, opening) for id, opening, last in ended if last >= first and opening < end}
+                found = again.aborted(first, end)
+                assert due == {each for each in found if each in due}
+                assert all(opening < end for _, opening in found)
+
+
 # --- forgetting
+
+
+def test_producers_are_not_remembered_without_limit(states):
+    open_id, busy_id = MOST_PRODUCERS + 100, MOST_PRODUCERS + 101
+    states.note(header(0, id=open_id, attributes=TRANSACTIONAL), 0)
+    for number in range(MOST_PRODUCERS + 20):
+        states.place(header(0, id=number), number)
+        states.note(header(0, id=number), number)
+        states.note(header(number, id=busy_id), number)
+    assert len(states) == MOST_PRODUCERS
+    for id in (open_id, busy_id):
+        with pytest.raises(OutOfOrderError):
+            states.check(header(1 << 20, id=id))
+    assert states.check(header(9, id=0)) is None, "it was silent for longest"
+    assert states.check(header(0, id=MOST_PRODUCERS)) == MOST_PRODUCERS
+    assert len(ProducerStates.decode(states.encode())) == MOST_PRODUCERS
+
+
+def test_producers_whose_transactions_are_open_are_not_forgotten(states):
+    for number in range(MOST_PRODUCERS + 20):
+        states.note(header(0, id=number, attributes=TRANSACTIONAL), number)
+    assert len(states.open_producers()) == len(states) == MOST_PRODUCERS + 20
 
 
 def test_who_was_silent_for_long_is_forgotten(states):

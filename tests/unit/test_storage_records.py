@@ -12,7 +12,7 @@ from gstream.errors import DiskError, FullError
 from gstream.header import unpack_header
 from gstream.record import Record
 from gstream.records import encode_batch
-from gstream.storage.piece import RECORDS_PIECE_BYTES
+from gstream.storage.piece import OPENED_BYTES, RECORDS_PIECE_BYTES
 from gstream.storage.placed import OffsetOutOfRangeError
 from gstream.storage.producers import OutOfOrderError, StaleEpochError
 from tests.unit.disk_ground import until
@@ -481,11 +481,12 @@ def test_what_is_unpacked_for_a_group_is_counted():
     memory = ground.disk
     for _ in range(2):
         ground.append(batch_of(*[b"x" * 1000] * 100, compression=1))
-    for group, most in (("one", 1), ("two", 99)):
-        ground.take(group, most)
-    assert 200_000 < memory.held_bytes <= 202_000
+    for group, count in (("one", 1), ("two", 99)):
+        for _ in range(count):
+            ground.take(group, 1)
+    assert 200_000 < memory.held_bytes <= 2 * (103_000 + OPENED_BYTES)
     ground.take("two", 1)
-    assert 100_000 < memory.held_bytes <= 101_000
+    assert 100_000 < memory.held_bytes <= 103_000 + OPENED_BYTES
     ground.topic.group("one").seek(lambda _log: 150)
     assert memory.held_bytes == 0
     ground.take("one", 1)
@@ -673,3 +674,57 @@ def test_a_group_goes_on_after_a_restart_in_the_middle_of_records(on_disk):
     ground.restart()
     assert ground.take_all() == []
     assert ground.topic.group().backlog == 0
+
+
+def test_what_is_sent_again_while_it_is_written_is_stored_once(on_disk):
+    ground = on_disk()
+    data = batch_of(b"a", **IDEMPOTENT, base_sequence=0)
+    following = batch_of(b"b", **IDEMPOTENT, base_sequence=1)
+    append = partial(ground.topic.append_records, 0)
+    ground.append(batch_of(b"before"))
+    with ground.files.holding("write"):
+        first = append(data, unpack_header(data))
+        ground.files.until_held("write")
+        waiting = append(following, unpack_header(following))
+        again = [append(each, unpack_header(each)) for each in (data, following, data)]
+    assert [(each.offset, each.is_duplicate) for each in again] == [(1, True), (2, True), (1, True)]
+    assert [each.commit for each in again] == [first.commit, waiting.commit, first.commit]
+    waiting.commit.wait()
+    assert first.commit.is_done
+    placed = append(data, unpack_header(data))
+    assert (placed.offset, placed.commit, placed.is_duplicate) == (1, None, True)
+    assert ground.values() == [(0, b"before"), (1, b"a"), (2, b"b")]
+
+
+def test_what_is_sent_again_while_it_cannot_be_written_fails_with_it(on_disk):
+    ground = on_disk()
+    data = batch_of(b"a", **IDEMPOTENT, base_sequence=0)
+    append = partial(ground.topic.append_records, 0, data, unpack_header(data))
+    ground.append(batch_of(b"before"))
+    with ground.files.holding("write"):
+        first = append()
+        ground.files.until_held("write")
+        again = append()
+        ground.files.errors["write"] = errno.ENOSPC
+    for placed in (first, again):
+        with pytest.raises(DiskError):
+            placed.commit.wait()
+    ground.files.errors.clear()
+    placed = append()
+    assert (placed.offset, placed.is_duplicate) == (1, False)
+    placed.commit.wait()
+    assert ground.values() == [(0, b"before"), (1, b"a")]
+
+
+def test_what_went_by_a_limit_is_known_as_aborted_no_longer(on_disk):
+    ground = on_disk(segment_bytes=200, limit_bytes=1)
+    ground.topic.make_log()
+    for number in range(20):
+        ground.append(batch_of(b"x" * 50, **IDEMPOTENT, base_sequence=number, is_transactional=True))
+        ground.append(marker(commits=False))
+    ground.look()
+    assert ground.log.oldest_offset > 10
+    kept = len(ground.log.aborted(0, 40))
+    assert 1 <= kept < 10
+    assert len(ground.log.producers) == kept + 1, "nothing else is remembered"
+    assert ground.log.producers.encode()[20:] == ground.log.files.producers().encode()[20:]

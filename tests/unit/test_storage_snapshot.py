@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gstream.batch import Batch, pack
-from gstream.errors import DiskFullError
+from gstream.errors import DiskFullError, StorageError
 from gstream.header import unpack_header
 from gstream.storage.finding import Kind
 from gstream.storage.log import Log, LogSettings
@@ -119,7 +119,11 @@ def test_it_is_on_disk_before_its_segment_begins(open_log, files):
     log.append([sent(0)])
     files.calls.clear()
     log.roll()
-    assert files.calls.index("create") > [at for at, call in enumerate(files.calls) if call == "sync"][1]
+    create = files.calls.index("create")
+    assert create > [at for at, call in enumerate(files.calls) if call == "sync"][1]
+    assert create > max(at for at, call in enumerate(files.calls[:create]) if call == "sync directory") > 2, (
+        "its name, too: a segment without a snapshot is one before which nobody was known"
+    )
 
 
 def test_where_there_is_no_room_for_it_no_segment_begins(open_log, files, tmp_path):
@@ -188,3 +192,23 @@ def test_a_log_that_failed_knows_them_as_they_are_in_its_files(open_log, files):
     log.reopen()
     assert log.producers().check(sent(1).header) == 1
     assert log.producers().check(sent(2).header) is None
+
+
+def test_what_is_known_stays_known_where_reopening_fails(open_log, files):
+    """And time does not go back, though the last message's is found nowhere any more."""
+    log = open_log()
+    log.append([Batch(0, 1, pack(b"line"), 5000)])
+    log.append([sent(0)])
+    files.failures["sync"] = [errno.EIO]
+    with pytest.raises(Exception, match="not known to be on disk"):
+        log.sync()
+    for call in ("forget", "sync"):
+        files.failures[call] = [errno.EIO]
+        with pytest.raises(StorageError):
+            log.reopen()
+        assert log.producers().check(sent(0).header) == 1
+    log.reopen()
+    assert log.producers().check(sent(0).header) == 1
+    last = Batch(0, 1, pack(b"next"), 4000)
+    log.append([last])
+    assert last.times == 5000
