@@ -12,6 +12,7 @@ from kafka.protocol.producer import AddPartitionsToTxnRequest, AddPartitionsToTx
 
 from gstream.kafka.api import Api, Context, Reply
 from gstream.kafka.codes import Code, KafkaError
+from gstream.kafka.rows import in_turns
 from gstream.kafka.topics import partition
 from gstream.kafka.transaction import Identity, Partition
 from gstream.kafka.transactions import code_in
@@ -32,9 +33,8 @@ PartitionResult = TopicResult.AddPartitionsToTxnPartitionResult
 
 def handle(node: Node, request: AddPartitionsToTxnRequest, context: Context) -> Reply:
     """Add them to the transaction of the producer. Blocks until that is kept."""
-    asked: list[Partition] = [
-        (topic.name, index) for topic in request.v3_and_below_topics for index in topic.partitions
-    ]
+    named = ((topic.name, index) for topic in request.v3_and_below_topics for index in topic.partitions)
+    asked: list[Partition] = list(dict.fromkeys(in_turns(named)))
     codes = _missing(node, asked)
     if not codes:
         identity = Identity(request.v3_and_below_producer_id, request.v3_and_below_producer_epoch)
@@ -49,7 +49,7 @@ def handle(node: Node, request: AddPartitionsToTxnRequest, context: Context) -> 
             name=topic.name,
             results_by_partition=[
                 PartitionResult(partition_index=index, partition_error_code=codes[topic.name, index])
-                for index in topic.partitions
+                for index in in_turns(topic.partitions)
             ],
         )
         for topic in request.v3_and_below_topics

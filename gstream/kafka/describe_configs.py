@@ -15,7 +15,7 @@ from gstream.kafka.broker_configs import describe_broker
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.configs import Entry, ResourceType, Source
 from gstream.kafka.resources import check_broker, find_topic
-from gstream.kafka.rows import encode_rows, in_turns
+from gstream.kafka.rows import encode_rows
 from gstream.kafka.topic_configs import describe_topic, own_values
 
 if TYPE_CHECKING:
@@ -30,31 +30,32 @@ SynonymRow = Row.DescribeConfigsSynonym
 
 def handle(node: Node, request: Any, context: Context) -> Any:
     """Show what is asked for, of each resource."""
-    results = []
     # Each is shown once, however often it is named: it takes a thousand times as much as its name.
     asked = {_identify(resource): resource for resource in request.resources}
-    for resource in in_turns(asked.values()):
-        code, message, rows = Code.NONE, None, []
-        try:
-            entries = _describe(node, resource, context)
-        except KafkaError as error:
-            code, message = error.code, str(error)
-        else:
-            rows = [
-                _row(entry, synonyms=request.include_synonyms, documentation=request.include_documentation)
-                for entry in entries
-                if not resource.configuration_keys or entry.name in resource.configuration_keys
-            ]
-        results.append(
-            Result(
-                error_code=code,
-                error_message=message,
-                resource_type=resource.resource_type,
-                resource_name=resource.resource_name,
-                configs=rows,
-            )
-        )
+    results = (_show(node, resource, request, context) for resource in asked.values())
     return encode_rows(DescribeConfigsResponse, context.version, "results", results, throttle_time_ms=0)
+
+
+def _show(node: Node, resource: Any, request: Any, context: Context) -> Any:
+    """The row of one resource."""
+    code, message, rows = Code.NONE, None, []
+    try:
+        entries = _describe(node, resource, context)
+    except KafkaError as error:
+        code, message = error.code, str(error)
+    else:
+        rows = [
+            _row(entry, synonyms=request.include_synonyms, documentation=request.include_documentation)
+            for entry in entries
+            if not resource.configuration_keys or entry.name in resource.configuration_keys
+        ]
+    return Result(
+        error_code=code,
+        error_message=message,
+        resource_type=resource.resource_type,
+        resource_name=resource.resource_name,
+        configs=rows,
+    )
 
 
 def _identify(resource: Any) -> tuple[int, str, tuple[str, ...]]:

@@ -25,6 +25,7 @@ from gstream.kafka.api import Api, Context
 from gstream.kafka.codes import Code
 from gstream.kafka.fetch_codec import IDS_FROM, SESSIONS_FROM, Buffer, TopicKey, encode
 from gstream.kafka.reading import Reader
+from gstream.kafka.rows import PAUSE_SECONDS
 
 if TYPE_CHECKING:
     from gstream.kafka.node import Node
@@ -110,7 +111,7 @@ class Fetch:
                 self._read(reader)
                 self._is_failed = self._is_failed or reader.is_failed
                 if time.perf_counter() - began > STRETCH_SECONDS:
-                    gevent.sleep(0)
+                    gevent.sleep(PAUSE_SECONDS)
                     began = time.perf_counter()
 
     def _read(self, reader: Reader) -> None:

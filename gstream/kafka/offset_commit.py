@@ -17,6 +17,7 @@ from gstream.errors import GstreamError
 from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.committed import Committed, Place, check_metadata
+from gstream.kafka.rows import in_turns
 from gstream.kafka.topics import partition
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def handle(node: Node, request: Any, context: Context) -> Reply:  # noqa: ARG001
     codes: dict[Place, Code] = {}
     try:
         instance_id = request.group_instance_id
-        node.groups.check_commit(group, request.generation_id_or_member_epoch, request.member_id or "", instance_id)
         offsets = _read(node, request, codes)
+        node.groups.check_commit(group, request.generation_id_or_member_epoch, request.member_id or "", instance_id)
+        _drop_gone(node, offsets, codes)
         commit = node.groups.commit_offsets(group, offsets) if offsets else None
     except KafkaError as error:
         return _reply(request, defaultdict(lambda code=error.code: code))  # type: ignore[misc]
@@ -53,7 +55,7 @@ def _read(node: Node, request: Any, codes: dict[Place, Code]) -> dict[Place, Com
     """What is to be committed; why the rest cannot be is put into ``codes``."""
     offsets: dict[Place, Committed] = {}
     for topic in request.topics:
-        for each in topic.partitions:
+        for each in in_turns(topic.partitions):
             place = topic.name, each.partition_index
             try:
                 partition(node, *place)
@@ -64,6 +66,16 @@ def _read(node: Node, request: Any, codes: dict[Place, Code]) -> dict[Place, Com
                 metadata = each.committed_metadata or ""
                 offsets[place] = Committed(each.committed_offset, each.committed_leader_epoch, metadata)
     return offsets
+
+
+def _drop_gone(node: Node, offsets: dict[Place, Committed], codes: dict[Place, Code]) -> None:
+    """Commit nothing in topics that were removed since it was read: others may have had turns meanwhile."""
+    for place in list(offsets):
+        try:
+            partition(node, *place)
+        except KafkaError as error:
+            codes[place] = error.code
+            del offsets[place]
 
 
 def _reply(request: Any, codes: dict[Place, Code]) -> OffsetCommitResponse:

@@ -27,6 +27,7 @@ from gstream.kafka.api import Api, Context, Deferred, Reply
 from gstream.kafka.codes import Code, KafkaError, code_of
 from gstream.kafka.produce_codec import TRANSACTIONAL_FROM, PartitionReply, ProduceRequest, decode, encode
 from gstream.kafka.receiving import RefusedError
+from gstream.kafka.rows import PAUSE_SECONDS
 from gstream.kafka.validation import check_batch, max_batch_bytes
 from gstream.record import TRANSACTIONAL
 from gstream.records import with_append_time
@@ -82,7 +83,7 @@ def handle(node: Node, request: ProduceRequest, context: Context) -> Reply:
             if reply.commit is not None:
                 commits.append(reply.commit)
             if time.perf_counter() - began > STRETCH_SECONDS:
-                gevent.sleep(0)
+                gevent.sleep(PAUSE_SECONDS)
                 began = time.perf_counter()
         rows.append((name, replies))
     commit = together(commits) if commits else None

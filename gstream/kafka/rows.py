@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import gevent
 
 from gstream.kafka.encoding import INT32, encode_unsigned
 
-__all__ = ["encode_rows", "in_turns"]
+__all__ = ["PAUSE_SECONDS", "encode_rows", "in_turns"]
 
 T = TypeVar("T")
 
@@ -36,10 +37,10 @@ def in_turns(rows: Iterable[T]) -> Iterator[T]:
         yield row
 
 
-def encode_rows(response: Any, version: int, name: str, rows: Sequence[Any], **fields: Any) -> list[bytes]:
+def encode_rows(response: Any, version: int, name: str, rows: Iterable[Any], **fields: Any) -> list[bytes]:
     """The body of a reply, of which these rows are the last field, encoded in turns.
 
-    response: its class. name: of that field. fields: the others.
+    response: its class. name: of that field. fields: the others. rows: few of them are there at once.
     """
 
     def encode(some: Sequence[Any]) -> bytes:
@@ -48,10 +49,12 @@ def encode_rows(response: Any, version: int, name: str, rows: Sequence[Any], **f
 
     is_flexible = response.flexible_version_q(version)
     count_size, tail = (1, b"\0") if is_flexible else (INT32.size, b"")  # of no more than ROWS_AT_ONCE
-    head = encode([])
-    head = head[: len(head) - len(tail) - count_size]
-    parts = [head, encode_unsigned(len(rows) + 1) if is_flexible else INT32.pack(len(rows))]
-    for at in in_turns(range(0, len(rows), ROWS_AT_ONCE)):
-        some = encode(rows[at : at + ROWS_AT_ONCE])
-        parts.append(some[len(head) + count_size : len(some) - len(tail)])
-    return [*parts, tail]
+    empty = encode([])
+    head = empty[: len(empty) - len(tail) - count_size]
+    parts, count = [], 0
+    each = in_turns(rows)
+    while some := list(islice(each, ROWS_AT_ONCE)):
+        count += len(some)
+        encoded = encode(some)
+        parts.append(encoded[len(empty) - len(tail) : len(encoded) - len(tail)])
+    return [head, encode_unsigned(count + 1) if is_flexible else INT32.pack(count), *parts, tail]

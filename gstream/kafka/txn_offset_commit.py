@@ -13,6 +13,7 @@ from kafka.protocol.producer import TxnOffsetCommitRequest, TxnOffsetCommitRespo
 from gstream.kafka.api import Api, Context, Reply
 from gstream.kafka.codes import Code, KafkaError
 from gstream.kafka.committed import Committed, Place, check_metadata
+from gstream.kafka.rows import in_turns
 from gstream.kafka.topics import partition
 from gstream.kafka.transaction import Identity
 from gstream.kafka.transaction_store import wait_for
@@ -61,7 +62,7 @@ def _sort(node: Node, request: Any) -> tuple[dict[Place, Code], dict[Place, Comm
     codes: dict[Place, Code] = {}
     offsets: dict[Place, Committed] = {}
     for topic in request.topics:
-        for each in topic.partitions:
+        for each in in_turns(topic.partitions):  # what is gone when they are added is not committed at the end
             place = topic.name, each.partition_index
             try:
                 partition(node, *place)

@@ -80,6 +80,7 @@ class Segment:
         self._cut_path = os.path.join(directory, name_of(base_offset, CUT))
         self._fd: int | None = None
         self._end_offset = base_offset
+        self._is_removed = False
         self.synced_size = size
         """So many of its bytes are known to be on disk."""
 
@@ -204,8 +205,8 @@ class Segment:
 
     def seal(self, limit: int) -> None:
         """It grows no more: the next segment begins with this offset. Writes the index, if there is room for it."""
-        self.limit = limit
         self.save_index()
+        self.limit = limit  # not before: an index leaves memory only if its segment is sealed, and is in its file then
         self.close()
 
     def close(self) -> None:
@@ -216,6 +217,7 @@ class Segment:
 
     def remove(self) -> None:
         """Remove its files. The index goes first: an index without a segment would be in nobody's way, but stay."""
+        self._is_removed = True
         with suppress(FileNotFoundError):
             self._files.remove(self.index_path)
         self._files.remove(self.path)
@@ -224,10 +226,11 @@ class Segment:
 
     def save_index(self) -> None:
         """Write the index's file. That it could not be written is no error: it can always be made again."""
-        if self.index is None:
+        index = self.index
+        if index is None:
             return
         with suppress(OSError), self._files.opening(self.index_path, os.O_RDWR | os.O_CREAT) as fd:
-            data = self.index.encode()
+            data = index.encode()
             self._files.truncate(fd, 0)
             write_all(self._files, fd, [data], 0)
 
@@ -255,7 +258,9 @@ class Segment:
         return index
 
     def rebuild_index(self, report: Report, why: str) -> Index:
-        """Make the index from the segment, and write it."""
+        """Make the index from the segment, and write it. What is removed has none: then FileNotFoundError."""
+        if self._is_removed:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
         index = Index(self.base_offset, self._interval_bytes)
         with self._files.opening(self.path) as fd:
             for found in scan(Window(self._files, fd, self.size, self.limit), 0, self.base_offset):
@@ -276,11 +281,9 @@ class Segment:
 
         Empty if there is none in this segment. May return fewer than there are.
         """
-        size = self.size  # before the index, which may tell of more by now
         frames: list[Frame] = []
         with self._files.opening(self.path) as fd:
-            window = Window(self._files, fd, size, self.limit, max_bytes + self._interval_bytes)
-            index, position, due = self._begin(window, lambda index: index.find(offset), report)
+            window, index, position, due = self._begin(fd, max_bytes, lambda index: index.find(offset), report)
             for found in scan(window, position, due, index):
                 if isinstance(found, Gap):
                     report(self._damage(found))
@@ -297,29 +300,30 @@ class Segment:
 
     def read_run(self, offset: int, max_bytes: int, end: int, report: Report) -> tuple[memoryview, int] | None:
         """Consecutive record batches from the one on that holds this offset: see Window.run."""
-        size = self.size
         with self._files.opening(self.path) as fd:
-            window = Window(self._files, fd, size, self.limit, max_bytes + self._interval_bytes)
-            _, position, due = self._begin(window, lambda index: index.find(offset), report)
+            window, _, position, due = self._begin(fd, max_bytes, lambda index: index.find(offset), report)
             return window.run(position, due, offset, end, max_bytes)
 
     def frames_since(self, time_ms: int, report: Report) -> Iterator[Frame]:
         """The frames that have a message of this time or later."""
-        size = self.size
         if self.load_index(report).last_ms < time_ms:
             return
         with self._files.opening(self.path) as fd:
-            window = Window(self._files, fd, size, self.limit, 2 * self._interval_bytes)
-            index, position, due = self._begin(window, lambda index: index.find_time(time_ms), report)
+            window, index, position, due = self._begin(
+                fd, self._interval_bytes, lambda index: index.find_time(time_ms), report
+            )
             for found in scan(window, position, due, index):
                 if isinstance(found, Gap):
                     report(self._damage(found))
                 elif found.header.max_ms >= time_ms:
                     yield found
 
-    def _begin(self, window: Window, find: _Find, report: Report) -> tuple[Index, int, int]:
+    def _begin(self, fd: int, window_bytes: int, find: _Find, report: Report) -> tuple[Window, Index, int, int]:
         """Where a scan begins, by an index that was seen to be right there, and the offset that is due."""
         index = self.load_index(report)
+        # The size comes behind the index: one that was read from its file tells of a sealed segment, to its very end,
+        # and that may have grown and been sealed just now. One that grows may tell of more: then there is nothing yet.
+        window = Window(self._files, fd, self.size, self.limit, window_bytes + self._interval_bytes)
         position, due = find(index)
         if not index.is_built:
             try:
@@ -327,7 +331,7 @@ class Segment:
             except FrameError:
                 index = self.rebuild_index(report, f"it leads to position {position}, where its frame is not")
                 position, due = find(index)
-        return index, position, due
+        return window, index, position, due
 
     def _damage(self, gap: Gap) -> Finding:
         return gap.damage(self.path, self.limit if self.is_sealed else None)

@@ -6,6 +6,7 @@ Runs where that version is installed: see run.py. Ends with a traceback when som
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import uuid
 
@@ -54,6 +55,7 @@ def poll_until(is_so, *consumers):
         assert time.monotonic() < until, "waited in vain"
         for consumer in consumers:
             consumer.poll(50)
+        time.sleep(0.01)
 
 
 def every_codec():
@@ -83,16 +85,40 @@ def a_group_goes_on_where_it_was():
     assert [message.offset for message in consume(topic, 6, group_id=group)] == [4, 5, 6, 7, 8, 9]
 
 
+class Polled:
+    """A consumer that is polled by a thread of its own: while it joins its group, 2.0 waits for the others."""
+
+    def __init__(self, topic, group):
+        settings = {"group_id": group, "heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
+        self.consumer = KafkaConsumer(topic, bootstrap_servers=BOOTSTRAP, **settings)
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.is_over.is_set():
+            self.consumer.poll(50)
+        self.consumer.close()
+
+    @property
+    def count(self):
+        return len(self.consumer.assignment())
+
+    def close(self):
+        self.is_over.set()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+
+
 def two_consumers_share_and_one_leaves():
-    topic = named("shared")
+    topic, group = named("shared"), named("shared")
     admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     admin.create_topics([NewTopic(topic, 6, 1)])
     admin.close()
-    settings = {"group_id": named("shared"), "heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
-    one, two = [KafkaConsumer(topic, bootstrap_servers=BOOTSTRAP, **settings) for _ in range(2)]
-    poll_until(lambda: len(one.assignment()) == len(two.assignment()) == 3, one, two)
+    one, two = Polled(topic, group), Polled(topic, group)
+    poll_until(lambda: one.count == two.count == 3)
     one.close()
-    poll_until(lambda: len(two.assignment()) == 6, two)
+    poll_until(lambda: two.count == 6)
     two.close()
 
 

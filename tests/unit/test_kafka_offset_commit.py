@@ -170,3 +170,13 @@ def test_it_is_answered_when_it_is_kept(node, monkeypatch, error, expected):
     gevent.idle()
     codes = [row.error_code for topic in reply.finish().topics for row in topic.partitions]
     assert codes == [expected, Code.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+def test_a_topic_that_is_removed_meanwhile(node, monkeypatch):
+    def in_turns(rows):
+        yield from rows
+        node.broker.remove("orders")
+
+    monkeypatch.setattr(offset_commit, "in_turns", in_turns)
+    assert commit(node, {"orders": {0: 5}}) == {("orders", 0): Code.UNKNOWN_TOPIC_OR_PARTITION}
+    assert node.facts.under("topic/orders/offset/") == {}

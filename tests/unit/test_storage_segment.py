@@ -281,6 +281,44 @@ def test_a_sealed_segment_is_read_by_its_index(sealed, findings):
     assert findings == []
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda segment, report: segment.read(110, 1, report),
+        lambda segment, report: segment.frames_since(1109, report),
+        lambda segment, report: segment.read_run(110, 1, 200, report) or (),
+    ],
+)
+def test_a_segment_that_is_sealed_while_somebody_begins_to_read_it(make, files, findings, monkeypatch, look):
+    segment = make(100)
+    segment.create()
+    fill(segment, 10)
+    really_open = files.open
+
+    def grow(*arguments):
+        monkeypatch.undo()
+        for offset in range(110, 140):
+            append(segment, encode(offset, time_ms=1000 + offset))
+        segment.seal(140)
+        segment.index = None
+        return really_open(*arguments)
+
+    monkeypatch.setattr(files, "open", grow)
+    assert set(offsets(look(segment, findings.append))) <= set(range(109, 140))
+    assert (findings, segment.is_sealed) == ([], True)
+
+
+def test_an_index_is_in_its_file_before_its_segment_counts_as_sealed(make, files, monkeypatch):
+    segment = make(100)
+    segment.create()
+    fill(segment)
+    seen = []
+    monkeypatch.setattr(files, "truncate", lambda _fd, _size: seen.append(segment.is_sealed))
+    segment.seal(120)
+    assert seen == [False]
+    assert segment.is_sealed
+
+
 def other_index(sealed):
     """A well made index that leads astray."""
     index = Index(100, INTERVAL)
@@ -383,6 +421,23 @@ def test_a_sealed_segment_has_no_torn_tail(make, sealed, findings):
 def test_removing_takes_both_files(sealed):
     sealed.remove()
     assert not os.path.exists(sealed.path)
+    assert not os.path.exists(sealed.index_path)
+
+
+def test_the_index_of_what_is_being_removed_is_not_made_again(sealed, files, findings, monkeypatch):
+    """Its file goes first: whoever reads meanwhile finds that nothing is there."""
+    remove = files.remove
+    read = []
+
+    def remove_and_read(path):
+        remove(path)
+        monkeypatch.undo()
+        with pytest.raises(FileNotFoundError):
+            read.append(sealed.read(117, 1, findings.append))
+
+    monkeypatch.setattr(files, "remove", remove_and_read)
+    sealed.remove()
+    assert (read, findings) == ([], [])
     assert not os.path.exists(sealed.index_path)
 
 
