@@ -222,7 +222,7 @@ class Groups:
         if commits and group is not None:
             now_ms = self._now_ms()
             for (topic, partition), each in offsets.items():
-                if each.topic_id and self._topic_id(topic) == each.topic_id:  # else it is gone, and there may be another one
+                if each.topic_id and self._topic_id(topic) == each.topic_id:  # else it is another one
                     group.offsets.put((topic, partition), each._replace(time_ms=now_ms))
         return self._facts.commit()
 

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from gstream.config import Config
-from gstream.kafka import committed, connection, group, groups, join_group, session, transactions
+from gstream.kafka import (
+    committed,
+    connection,
+    group,
+    groups,
+    join_group,
+    produce_codec,
+    session,
+    transactions,
+    validation,
+)
 from gstream.kafka.dispatch import UNREAD_BYTES
 from gstream.kafka.fetch import MAX_REPLY_BYTES
 from gstream.kafka.node import Node
@@ -21,6 +31,7 @@ from gstream.kafka.table import TABLE
 from gstream.kafka.topic_configs import server_value
 from gstream.kafka.topic_keys import TOPIC_KEYS, TopicKey
 from gstream.protocol.arguments import MAX_PARTITIONS
+from gstream.storage import facts, producers
 from gstream.testing import TIMEOUT_SECONDS
 from tests.integration.sessions import DOCS, README, Play, check, read_plays
 
@@ -107,6 +118,7 @@ def default_of(key: TopicKey) -> str:
         (MAX_REPLY_BYTES, "8 MiB, or one batch"),
         (connection.QUEUE_BYTES, "beyond 1 MiB of them"),
         (groups.MAX_BYTES, "10,000; 256 MiB"),
+        (facts.MAX_BYTES, "256 MiB; beyond that no new ones"),
     ],
 )
 def test_limits_in_bytes_are_those_of_the_server(limit: int, told: str) -> None:
@@ -129,6 +141,9 @@ def test_limits_in_bytes_are_those_of_the_server(limit: int, told: str) -> None:
         (transactions.MAX_IDS, "100,000, of up to 1,000 characters"),
         (transactions.MAX_TIMEOUT_MS / 60_000, "15 minutes, 1,000 groups"),
         (Node.node_id, "number 1 |"),
+        (validation.MAX_RECORDS, "1,000,000 records"),
+        (produce_codec.MAX_PARTITIONS, "Produce | 100,000 |"),
+        (producers.MOST_PRODUCERS, "more than 10,000 in one partition"),
     ],
 )
 def test_other_limits_are_those_of_the_server(limit: float, told: str) -> None:
