@@ -110,11 +110,11 @@ class Backlog:
 
     @property
     def is_unready(self) -> bool:
-        """Whether there is more than can be taken now, because it is still being read from the disk, or cannot be."""
-        return self._is_kept and any(share.is_loading or share.error is not None for share in self._shares)
+        """Whether there is more than can be taken now: it is still being read or unpacked, or cannot be read."""
+        return any(share.is_loading or share.error is not None for share in self._shares)
 
     def load(self) -> None:
-        """Return when more was read from the disk. Blocks this greenlet. Raises DiskError when it cannot be read."""
+        """Return when more was read from the disk, or unpacked. Blocks this greenlet. Raises DiskError when it cannot be read."""
         if any(share.is_loading for share in self._shares):
             self._loads.wait()
         for share in self._shares:
@@ -122,7 +122,7 @@ class Backlog:
                 raise DiskError(str(share.error))
 
     def go_on(self) -> None:
-        """More has been read from the disk than there was."""
+        """More has been read from the disk than there was, or unpacked."""
         loads, self._loads = self._loads, Commit()
         self.wake()
         loads.finish()

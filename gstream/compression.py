@@ -28,6 +28,7 @@ __all__ = [
     "ZSTD",
     "CompressionError",
     "NotInstalledError",
+    "TooLargeError",
     "compress",
     "decompress",
 ]
@@ -62,6 +63,10 @@ class NotInstalledError(CompressionError):
     """There is nothing wrong with it, but the library that does it is missing."""
 
 
+class TooLargeError(CompressionError):
+    """What comes out is more than it may be."""
+
+
 def compress(codec: int, data: BytesLike) -> bytes:
     """Data as this codec writes them."""
     if codec == NONE:
@@ -78,7 +83,7 @@ def compress(codec: int, data: BytesLike) -> bytes:
 def decompress(codec: int, data: BytesLike, max_bytes: int) -> bytes:
     """What was compressed by this codec.
 
-    Raises CompressionError if it is broken, or is more than ``max_bytes``.
+    Raises CompressionError if it is broken, and TooLargeError if it is more than ``max_bytes``.
     """
     if codec == NONE:
         if len(data) > max_bytes:
@@ -110,8 +115,8 @@ def _import_cramjam() -> ModuleType:
     return cramjam
 
 
-def _too_large(max_bytes: int) -> CompressionError:
-    return CompressionError(f"it becomes larger than {max_bytes:,} bytes")
+def _too_large(max_bytes: int) -> TooLargeError:
+    return TooLargeError(f"it becomes larger than {max_bytes:,} bytes")
 
 
 def _broken(codec: int, why: object) -> CompressionError:

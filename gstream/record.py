@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gstream.compression import CompressionError, NotInstalledError, decompress
+from gstream.compression import CompressionError, NotInstalledError, TooLargeError, decompress
 from gstream.header import HEADER_BYTES, BytesLike, Header, unpack_header
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_UNPACKED_BYTES",
     "SMALLEST_BYTES",
     "TRANSACTIONAL",
+    "LargeRecordsError",
     "NotUnpackedError",
     "Record",
     "RecordsError",
@@ -50,8 +51,8 @@ SMALLEST_BYTES: Final = 7
 """Of a record: it has seven numbers."""
 
 _MAGIC: Final = 2
-_MAX_HEADERS: Final = 100_000
-"""Of a record. An empty one has two bytes, and takes thirty times as many when it was read."""
+_MAX_HEADERS: Final = 10_000
+"""Of a record. An empty one has two bytes, and takes thirty times as many when it was read, and a microsecond."""
 _MAX_SHIFT: Final = 63
 _TIMES: Final = 1 << 63
 _MORE: Final = 0x80
@@ -67,6 +68,10 @@ class RecordsError(ValueError):
 
 class NotUnpackedError(RecordsError):
     """What these are is not known: the library that unpacks them is not installed."""
+
+
+class LargeRecordsError(RecordsError):
+    """They become more than they may be when they are unpacked."""
 
 
 class Record(NamedTuple):
@@ -101,13 +106,15 @@ def decode_records(batch: BytesLike, start: int = 0, max_bytes: int = MAX_UNPACK
 def unpack_records(batch: BytesLike, header: Header, start: int = 0, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
     """The records of the whole batch with this header that begins at ``start``, unpacked, one behind the other.
 
-    Raises RecordsError.
+    Raises RecordsError; LargeRecordsError if these are more bytes than that.
     """
     content = memoryview(batch)[start + HEADER_BYTES : start + header.size]
     try:
         data = decompress(header.attributes & CODEC_BITS, content, max_bytes)
     except NotInstalledError as error:
         raise NotUnpackedError(f"they cannot be unpacked: {error}") from None
+    except TooLargeError as error:
+        raise LargeRecordsError(f"they cannot be unpacked: {error}") from None
     except CompressionError as error:
         raise RecordsError(f"they cannot be unpacked: {error}") from None
     if not 0 < header.records <= len(data) // SMALLEST_BYTES:

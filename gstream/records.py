@@ -33,6 +33,8 @@ from gstream.record import (
     encode_number,
     encode_records,
     records_header,
+    unpack_records,
+    unpacked_records,
 )
 
 __all__ = [
@@ -65,6 +67,12 @@ _WIDER_FROM: Final = [0, *(1 << 7 * width - 1 for width in range(1, 10))]
 _FEW_DELTAS: Final = _WIDER_FROM[2]
 """So many are written once and kept."""
 _MAX_NAME_BYTES: Final = (1 << 16) - 1
+
+_HEADER_COST: Final = 64
+"""What a header counts for at least where bytes are counted because they take time: as much as so many others."""
+_UNPACKED_AGAIN: Final = 16
+"""Of a batch that is read in parts, no more are made: it is unpacked for each of them."""
+_NO_LIMIT: Final = 1 << 62
 
 
 def encode_batch(
@@ -101,8 +109,13 @@ def encode_messages(batch: Batch) -> bytes:
     return _batch(data, batch.offset, batch.count - 1, batch.count, times)
 
 
-def open_batch(data: BytesLike, partition: int) -> CountedBatch | None:
+def open_batch(
+    data: BytesLike, partition: int, offset: int = 0, max_bytes: int = _NO_LIMIT
+) -> CountedBatch | None:
     """A whole batch of records as messages; None if it is no batch of messages, but tells a transaction's end.
+
+    offset: the messages before this one are left out, as are those behind ``max_bytes``; but there is always one, and
+    a sixteenth of the batch, which has to be unpacked again for the others.
 
     What is missing of a record is empty. Raises RecordsError; StorageError if only a library is missing, which is no
     reason to pass messages over.
@@ -113,23 +126,40 @@ def open_batch(data: BytesLike, partition: int) -> CountedBatch | None:
     if header.last_offset_delta != header.records - 1:
         raise RecordsError("their offsets have holes")
     try:
-        records = decode_records(data)
+        unpacked = unpack_records(data, header)
     except NotUnpackedError as error:
         raise StorageError(str(error)) from None
-    return pack_records(records, header.base_offset, header.records, partition)
+    first = max(0, offset - header.base_offset)
+    records = unpacked_records(unpacked, header, first)
+    most = max(max_bytes, len(unpacked) // _UNPACKED_AGAIN)
+    return pack_records(records, header.base_offset + first, partition, max_bytes=most)
 
 
-def pack_records(records: Iterable[Record], offset: int, count: int, partition: int) -> CountedBatch:
-    """So many records from this offset on as messages. What is missing of a record is empty. Raises RecordsError."""
+def pack_records(
+    records: Iterable[Record], offset: int, partition: int, *, max_count: int = _NO_LIMIT, max_bytes: int = _NO_LIMIT
+) -> CountedBatch:
+    """Records as messages, the first of which must have this offset; as many as there are, perhaps none.
+
+    At most so many of them, and about so many bytes, but always one; many headers count for more than they have. What
+    is missing of a record is empty. Raises RecordsError.
+    """
     packed = bytearray()
     offsets, times = array("q"), array("q")
     last_ms = None
+    count = 0
     for at, time_ms, key, value, headers in records:
+        if at != offset + count:
+            raise RecordsError("their offsets have holes")
+        count += 1
         packed += pack_counted(value or b"", key, [(_cut(name), content or b"") for name, content in headers])
         if time_ms != last_ms:
             offsets.append(at)
             times.append(time_ms)
             last_ms = time_ms
+        if headers:
+            max_bytes -= _HEADER_COST * len(headers)
+        if count == max_count or len(packed) >= max_bytes:
+            break
     found: Times = times[0] if len(times) == 1 else (offsets, times)
     return CountedBatch(offset, count, bytes(packed), found, partition)
 

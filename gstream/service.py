@@ -30,6 +30,7 @@ from gstream.listeners import UnixListener, address_of, open_tcp, resolve
 from gstream.server import LineServer
 from gstream.session import SessionSettings
 from gstream.storage.memory import Memory
+from gstream.storage.threads import Threads
 from gstream.topic import TopicSettings
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ SPARE_FILES = 64
 
 LONGEST_WAIT_SECONDS = 3600.0
 """The loop's timers take no wait of years."""
+
+UNPACKING_THREADS = 2
+"""Of a server in memory: so many batches of Kafka's records, of up to 64 MiB each, are unpacked beside the clients."""
 
 TURN_SECONDS = 0.002
 """So long things are done that are due, before the clients get a turn."""
@@ -226,7 +230,8 @@ def open_engine(config: Config, agenda: Agenda) -> Memory | Disk:
     """Where messages are kept. Raises StorageError, ConfigError."""
     if config.data_dir is None:
         limits = (config.limit_bytes, config.limit_seconds)
-        return Memory(config.max_memory_bytes, config.retain_bytes, agenda=agenda, limits=limits)
+        pool = Threads(UNPACKING_THREADS)
+        return Memory(config.max_memory_bytes, config.retain_bytes, agenda=agenda, limits=limits, pool=pool)
     from gstream.storage.disk import Disk, DiskSettings  # noqa: PLC0415  # it needs crc32c, others do not
 
     settings = DiskSettings(

@@ -50,7 +50,7 @@ def peek_in_turn(peeks: Iterable[Callable[[int, int], list[Batch]]], max_message
 class Share:
     """Takes a partition's messages once, oldest first.
 
-    on_read: called when there is more to take than there was, because it was read from the disk.
+    on_read: called when there is more to take than there was, because it was read from the disk or unpacked.
     progress: what the group has done, if that is kept.
     """
 
@@ -61,6 +61,7 @@ class Share:
         self._budget = log.budget
         self._agenda = agenda
         self._cursor = log.open_cursor()
+        self._cursor.on_read = on_read
         self._returned: list[tuple[int, Batch]] = []  # a heap by offset: their place is before the cursor
         self._returned_count = 0
         self._later: list[tuple[float, int, Batch]] = []  # a heap by the time at which they come back
@@ -70,12 +71,11 @@ class Share:
         self.on_stuck: Callable[[Share, Sequence[int]], object] = lambda _share, _offsets: None
         """Called with messages that nobody has finished, and whose segment is to go."""
         if progress is not None:
-            self._restore(progress, on_read)
+            self._restore(progress)
 
-    def _restore(self, progress: Progress, on_read: Callable[[], None]) -> None:
+    def _restore(self, progress: Progress) -> None:
         log = self.log
         log.readers.append(self)  # type: ignore[union-attr]
-        self._cursor.on_read = on_read
         self._cursor.on_missing = self._miss
         self._cursor.seek(progress.low)
         self._again_until = progress.restored_end
@@ -179,7 +179,7 @@ class Share:
 
     @property
     def is_loading(self) -> bool:
-        """Whether more is being read from the disk."""
+        """Whether more is being read from the disk, or unpacked."""
         return self._cursor.is_loading
 
     @property

@@ -5,6 +5,11 @@ Each engine is one. Knows no message and no log.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gstream.storage.threads import Threads
+
 __all__ = ["Budget"]
 
 
@@ -13,6 +18,9 @@ class Budget:
 
     A message costs its body and PACKING_BYTES; what Python itself adds is a few percent.
     """
+
+    pool: Threads | None = None
+    """The threads in which is done what takes long; None: there are none, and everything is done in its turn."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes

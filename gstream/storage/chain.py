@@ -18,7 +18,7 @@ from gstream.storage.budget import Budget
 from gstream.storage.piece import OPEN_PIECE_BYTES, Piece, StandIn
 from gstream.storage.recordbatch import RecordBatch
 
-__all__ = ["NEVER", "NOWHERE", "Chain", "Cursor", "Piece"]
+__all__ = ["NEVER", "NOWHERE", "Chain", "Cursor", "Piece", "do_nothing"]
 
 LARGE_BATCH_BYTES = 16 * 1024
 """A batch from this size on is kept as it came; copying it would cost more than its own piece's 200 bytes."""
@@ -139,15 +139,22 @@ class Chain:
     # --- reading
 
     def read_on(self, offset: int, max_messages: int, max_bytes: int) -> list[Batch]:
-        """Messages from this offset on: at most so many, and about so many bytes of them."""
+        """Messages from this offset on: at most so many, and about so many bytes of them. May block this greenlet."""
         cursor = Cursor(self, self._pieces[self._first])
         cursor.move(*self.find(offset))
         cursor.place = NOWHERE  # it is none of those for which messages are kept
-        found = []
-        while max_messages > 0 and max_bytes > 0 and (batch := cursor.read(max_messages, max_bytes)):
-            found.append(batch)
-            max_messages -= batch.count
-            max_bytes -= len(batch.data)
+        found: list[Batch] = []
+        while max_messages > 0 and max_bytes > 0:
+            batch = cursor.read(max_messages, max_bytes)
+            if batch is not None:
+                found.append(batch)
+                max_messages -= batch.count
+                max_bytes -= len(batch.data)
+            elif not cursor.wait():
+                break
+            elif cursor.offset < self.first_offset:  # it was dropped meanwhile
+                cursor.move(*self.find(cursor.offset))
+                cursor.place = NOWHERE
         cursor.close()
         return found
 
@@ -174,6 +181,10 @@ class Chain:
             return piece, piece.size, offset
         return piece, piece.kind.find_end(data, 0, len(data), before, piece.count) if before else 0, offset
 
+    def pieces(self) -> list[Piece]:
+        """All pieces, the oldest first."""
+        return self._pieces[self._first :]
+
     def piece_at(self, offset: int) -> Piece:
         """The piece of the message at this offset, which must be kept; at the end, the last piece."""
         return self._pieces[bisect_right(self._pieces, offset, lo=self._first, key=lambda each: each.offset) - 1]
@@ -187,10 +198,24 @@ class Chain:
         """The slowest cursor has moved."""
 
 
+def do_nothing(*_: object) -> None:
+    """Nothing."""
+
+
 class Cursor:
     """A reader's place in a chain."""
 
-    __slots__ = ("_chain", "_opened_bytes", "_piece", "_position", "_time_end", "_time_ms", "offset", "place")
+    __slots__ = (
+        "_chain",
+        "_opened_bytes",
+        "_piece",
+        "_position",
+        "_time_end",
+        "_time_ms",
+        "offset",
+        "on_read",
+        "place",
+    )
 
     def __init__(self, chain: Chain, piece: Piece) -> None:
         self._chain = chain
@@ -203,18 +228,32 @@ class Cursor:
         """Of the next message."""
         self.place = piece.place
         """Where that begins, in bytes since the chain's beginning."""
+        self.on_read: Callable[[], None] = do_nothing
+        """Called when there is more to read than there was, but not for what is stored."""
 
-    is_loading: bool = False
-    """Whether what follows is being read from somewhere else."""
     error: Exception | None = None
-    """Why it could not be read."""
-    on_read: Callable[[], None]
+    """Why what follows could not be read."""
     on_missing: Callable[[int, int], object]
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether what follows is being read from somewhere else, or unpacked."""
+        piece = self._piece
+        return type(piece) is StandIn and piece.is_loading
+
+    def wait(self) -> bool:
+        """Return when what follows is unpacked, whether it was not. Blocks this greenlet; ``on_read`` is not called."""
+        piece = self._piece
+        if type(piece) is not StandIn or not piece.is_loading:
+            return False
+        piece.wait()
+        return True
 
     def read(self, max_messages: int, max_bytes: int) -> Batch | None:
         """The next messages: at most ``max_messages``, and at most ``max_bytes`` of them but always one.
 
-        None at the end of the chain. May return fewer than there are: what lies together in one piece.
+        None at the end of the chain, and while ``is_loading``. May return fewer than there are: what lies together in
+        one piece.
         """
         piece = self._piece
         offset = self.offset
@@ -224,12 +263,11 @@ class Cursor:
             if following is None:
                 return None
             if following.kind is RecordBatch:
-                try:
-                    is_open = self._enter(following)
-                except StorageError:  # nobody who stores something is to be told; who waits looks again
-                    return None
+                is_open = self._enter(following)
                 if is_open:
                     return self._read_records(max_messages, max_bytes)
+                if is_open is None:
+                    return None
                 piece, offset = self._piece, self.offset
                 continue
             piece = self._piece = following
@@ -260,15 +298,22 @@ class Cursor:
                 chain.settle()
         return kind(offset, count, bytes(data[start:end]), times, chain.partition)
 
-    def _enter(self, piece: Piece) -> bool:
-        """Be within a piece of records, which follows; False: it has no messages, and was passed over."""
+    def _enter(self, piece: Piece) -> bool | None:
+        """Be within a piece of records, which follows. False: it has no message, and was passed over; None: not yet."""
         entered = self._piece
         if type(entered) is not StandIn or entered.following is not piece:
             entered = self._piece = StandIn(piece, piece.offset)
             self.offset = piece.offset
-        if entered.open(self._chain.partition):
+        chain = self._chain
+        try:
+            is_open = entered.open(chain.partition, chain.budget.pool, self.on_read)
+        except StorageError:  # nobody who stores something is to be told; who waits looks again
+            return None
+        if is_open:
             self._hold(entered.opened_bytes)
             return True
+        if entered.is_loading:
+            return None
         self._leave(piece)
         return False
 

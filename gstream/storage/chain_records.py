@@ -6,9 +6,9 @@ Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 
-from gevent import get_hub
+from gevent import sleep
 
 from gstream.record import records_header
 from gstream.records import encode_messages
@@ -26,10 +26,12 @@ CONVERTED_BYTES: Final = 128 * 1024
 MOST_CONVERTED_BYTES: Final = 2 * CONVERTED_BYTES
 """More is not made for one fetch: others wait meanwhile, some milliseconds."""
 
+PIECES_AT_ONCE: Final = 1000
+"""So many are asked for their times before others get a turn: a millisecond."""
+
 MANY_RECORDS: Final = 1000
 """A batch with more is looked through in a thread, beside which others have their turns."""
 
-_Asked = ParamSpec("_Asked")
 _Found = TypeVar("_Found")
 
 
@@ -90,11 +92,18 @@ def find_record(chain: Chain, time_ms: int, first: int) -> tuple[int, int] | Non
 
     May block this greenlet.
     """
-    piece: Piece | None = chain.piece_at(chain.find_time(time_ms))
+    return _find_from(chain, chain.piece_at(chain.find_time(time_ms)), time_ms, first)
+
+
+def _find_from(chain: Chain, piece: Piece | None, time_ms: int, first: int) -> tuple[int, int] | None:
+    number = 0
     while piece is not None:
+        number += 1
+        if number % PIECES_AT_ONCE == 0:
+            sleep(0)
         if piece.kind is RecordBatch:
-            data = bytes(piece.data)
-            if data and piece.first_ms >= time_ms and (found := _look(data, find_in_batch, data, time_ms, first)):
+            data = bytes(piece.data) if piece.first_ms >= time_ms else b""
+            if data and (found := _look(chain, data, find_in_batch, data, time_ms, first)):
                 return found
         elif piece.count and (offset := piece.find_time(time_ms)) is not None:
             offset = max(offset, first)
@@ -107,24 +116,27 @@ def find_record(chain: Chain, time_ms: int, first: int) -> tuple[int, int] | Non
 def newest_record(chain: Chain, first: int) -> tuple[int, int] | None:
     """The first of the records with the newest time, from this offset on: its offset and time.
 
-    May block this greenlet.
+    From the end on: behind a piece before which nothing is as new, nobody need look. May block this greenlet.
     """
-    newest: int | None = None
-    piece: Piece | None = chain.piece_at(first)
-    while piece is not None:
+    newest: tuple[int, Piece] | None = None
+    for number, piece in enumerate(reversed(chain.pieces()), 1):
+        if number % PIECES_AT_ONCE == 0:
+            sleep(0)
         if piece.count and piece.offset + piece.count > first:
             newest_ms = piece.newest_ms
             data = bytes(piece.data) if piece.kind is RecordBatch and piece.offset < first else b""
             if data:
-                newest_ms = _look(data, newest_in_batch, data, first)
-            newest = newest_ms if newest is None else max(newest, newest_ms)
-        piece = piece.following
-    return None if newest is None else find_record(chain, newest, first)
+                newest_ms = _look(chain, data, newest_in_batch, data, first)
+            if newest is None or newest_ms >= newest[0]:
+                newest = newest_ms, piece
+        if newest is not None and piece.before_ms < newest[0]:
+            break
+    return None if newest is None else _find_from(chain, newest[1], newest[0], first)
 
 
-def _look(data: bytes, look: Callable[_Asked, _Found], *asked: _Asked.args, **also: _Asked.kwargs) -> _Found:
+def _look(chain: Chain, data: bytes, look: Callable[..., _Found], *asked: object) -> _Found:
     """What is found in a batch of records. Pieces may be dropped meanwhile; then they have no data."""
-    if records_header(data).records <= MANY_RECORDS:
-        return look(*asked, **also)
-    found: _Found = get_hub().threadpool.apply(look, asked, also)
-    return found
+    pool = chain.budget.pool
+    if pool is None or records_header(data).records <= MANY_RECORDS:
+        return look(*asked)
+    return pool.apply(look, *asked)

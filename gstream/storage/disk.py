@@ -85,6 +85,7 @@ class Disk(Budget):
 
     name = "disk"
     keeps = True
+    pool: Threads
 
     def __init__(
         self,

@@ -68,6 +68,10 @@ class Files:
         """Of the file, in bytes."""
         return os.fstat(fd).st_size
 
+    def written_ms(self, path: str) -> int:
+        """When the file was written last, in milliseconds since 1970."""
+        return os.stat(path).st_mtime_ns // 1_000_000
+
     def sync(self, fd: int) -> None:
         """Return when the file's bytes and its size are on disk."""
         _sync_data(fd)

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gstream.agenda import Agenda
 from gstream.batch import Batch
@@ -29,6 +29,9 @@ from gstream.storage.producers import ProducerStates
 from gstream.storage.recordbatch import RecordBatch
 from gstream.storage.terms import Limits, Terms
 from gstream.topic_options import TopicOptions
+
+if TYPE_CHECKING:
+    from gstream.storage.threads import Threads
 
 __all__ = ["Memory", "MemoryLog"]
 
@@ -51,7 +54,7 @@ class Memory(Budget):
     max_bytes: how many bytes of messages may be stored.
     retain_bytes: how much of what all groups have taken each log keeps; about, whole pieces are dropped.
     clock: seconds since 1970. agenda: runs what is to be done later.
-    limits: what each log may keep, taken or not.
+    limits: what each log may keep, taken or not. pool: threads for what takes long; they are closed with it.
     """
 
     name = "memory"
@@ -70,8 +73,10 @@ class Memory(Budget):
         clock: Callable[[], float] = time.time,
         agenda: Agenda | None = None,
         limits: Limits = (0, 0.0),
+        pool: Threads | None = None,
     ) -> None:
         super().__init__(max_bytes)
+        self.pool = pool
         self.retain_bytes = retain_bytes
         self.clock = clock
         self.stored_bytes = 0
@@ -127,7 +132,9 @@ class Memory(Budget):
         """There is nothing to do."""
 
     def close(self) -> None:
-        """There is nothing to do."""
+        """Nothing is asked of it any more. Blocks this greenlet until its threads have done what they do."""
+        if self.pool is not None:
+            self.pool.close()
 
     def make_room(self, size: int) -> None:
         """Drop what is only retained until so many bytes fit in, as far as that is possible."""

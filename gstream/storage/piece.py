@@ -8,13 +8,17 @@ from __future__ import annotations
 import logging
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gstream.batch import Batch
 from gstream.counted import CountedBatch
 from gstream.errors import StorageError
+from gstream.header import Header
 from gstream.record import (
     CONTROL,
+    MAX_UNPACKED_BYTES,
+    LargeRecordsError,
     NotUnpackedError,
     Record,
     RecordsError,
@@ -25,16 +29,33 @@ from gstream.record import (
 from gstream.records import pack_records
 from gstream.storage.recordbatch import RecordBatch
 
-__all__ = ["OPENED_AT_ONCE", "OPENED_BYTES", "OPEN_PIECE_BYTES", "RECORDS_PIECE_BYTES", "Piece", "StandIn"]
+if TYPE_CHECKING:
+    from gstream.storage.threads import Threads, Work
+
+__all__ = [
+    "OPENED_AT_ONCE",
+    "OPENED_BYTES",
+    "OPEN_PIECE_BYTES",
+    "RECORDS_PIECE_BYTES",
+    "UNPACKED_AT_ONCE",
+    "Piece",
+    "StandIn",
+]
 
 log = logging.getLogger(__name__)
 
 OPEN_PIECE_BYTES = 64 * 1024
 """An open piece is closed at this size: small enough that a consumed one is soon freed."""
 
-OPENED_AT_ONCE = 256
-OPENED_BYTES = 64 * 1024
+OPENED_AT_ONCE: Final = 256
+OPENED_BYTES: Final = 64 * 1024
 """So many records, or so many bytes of them, become messages before others may get a turn: a millisecond."""
+
+UNPACKED_AT_ONCE: Final = 256 * 1024
+"""A batch that is larger, or becomes larger, is unpacked in a thread: more than that takes milliseconds."""
+
+_Unpacked: TypeAlias = tuple[Iterator[Record], int]
+"""Records, and how many bytes they have unpacked."""
 
 RECORDS_PIECE_BYTES = 200
 """What a piece takes beside its data: batches of records, each of which is one, may be small."""
@@ -103,11 +124,11 @@ class Piece:
 class StandIn(Piece):
     """What a cursor has in place of a piece of records: that piece follows it, and so it is asked again and again.
 
-    Records are unpacked at once, and become messages a few at a time: there may be very many, and all others wait
-    meanwhile. piece: the records. offset: of the next message; it has none itself.
+    Records are unpacked at once, in a thread if that takes long, and become messages a few at a time: there may be very
+    many, and all others wait meanwhile. piece: the records. offset: of the next message; it has none itself.
     """
 
-    __slots__ = ("_is_told", "_messages", "_position", "_records", "_unpacked_bytes", "following")
+    __slots__ = ("_is_told", "_messages", "_position", "_records", "_unpacked_bytes", "_work", "following")
 
     following: Piece
 
@@ -115,13 +136,16 @@ class StandIn(Piece):
         super().__init__(offset, piece.place, 0, b"", Batch, 0)
         self.following = piece
         self._records: Iterator[Record] | None = None
+        self._work: Work | None = None
         self._unpacked_bytes = 0
         self._messages: CountedBatch | None = None
         self._position = 0
         self._is_told = False
 
-    def open(self, partition: int) -> bool:
-        """Have the next messages at hand; False: there are none, or they cannot be read.
+    def open(self, partition: int, pool: Threads | None, on_read: Callable[[], None]) -> bool:
+        """Have the next messages at hand; False: there are none, or they cannot be read, or not yet: ``is_loading``.
+
+        pool: where they are unpacked if that takes long; ``on_read`` is called afterwards.
 
         Raises StorageError if only a library is missing, which is no reason to pass messages over.
         """
@@ -130,30 +154,57 @@ class StandIn(Piece):
             return True
         try:
             if self._records is None:
-                self._records = self._unpack()
-            records = _take(self._records, self.offset)
+                self._records = self._unpacked(pool, on_read)
+                if self._records is None:
+                    return False
+            limits = {"max_count": OPENED_AT_ONCE, "max_bytes": OPENED_BYTES}
+            messages = pack_records(self._records, self.offset, partition, **limits)
         except NotUnpackedError as error:
             self._tell(error, "records cannot be read, and their group waits: %s")
             raise StorageError(str(error)) from None
         except RecordsError as error:
             self._tell(error, "records cannot be read, and are passed over: %s")
             return False
-        if not records:
-            return False
-        self._messages = pack_records(records, self.offset, len(records), partition)
+        self._messages = messages
         self._position = 0
-        return True
+        return messages.count > 0
 
-    def _unpack(self) -> Iterator[Record]:
-        """The records from this offset on; none of them is a message if they tell a transaction's end."""
-        piece = self.following
-        header = records_header(piece.data)
-        if header.attributes & CONTROL:
-            self.offset = piece.offset + piece.count
-            return iter(())
-        data = unpack_records(piece.data, header)
-        self._unpacked_bytes = len(data)
-        return unpacked_records(data, header, self.offset - piece.offset)
+    def _unpacked(self, pool: Threads | None, on_read: Callable[[], None]) -> Iterator[Record] | None:
+        """The records from this offset on; none of them is a message if they tell a transaction's end. None: not yet.
+
+        Raises RecordsError.
+        """
+        piece, work = self.following, self._work
+        if work is None:
+            data = bytes(piece.data)
+            header = records_header(data)
+            if header.attributes & CONTROL:
+                self.offset = piece.offset + piece.count
+                return iter(())
+            first = self.offset - piece.offset
+            unpacked = _unpack(data, header, first) if pool is None else _unpack_at_once(data, header, first)
+            if unpacked is None:
+                assert pool is not None
+                self._work = pool.spawn(_unpack, data, header, first)
+                self._work.then(lambda _work: on_read())
+                return None
+        elif work.is_done:
+            self._work = None
+            unpacked = work.get()
+        else:
+            return None
+        records, self._unpacked_bytes = unpacked
+        return records
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a thread unpacks the records."""
+        return self._work is not None and not self._work.is_done
+
+    def wait(self) -> None:
+        """Return when the thread has unpacked them; nobody else is told. Blocks this greenlet."""
+        if self._work is not None:
+            self._work.wait()
 
     def _tell(self, error: RecordsError, text: str) -> None:
         if not self._is_told:
@@ -181,15 +232,17 @@ class StandIn(Piece):
         return CountedBatch(offset, count, data[start:end], messages.times, messages.partition)
 
 
-def _take(records: Iterator[Record], offset: int) -> list[Record]:
-    """Some of the records, the first of which must have this offset. Raises RecordsError."""
-    taken: list[Record] = []
-    size = 0
-    for record in records:
-        if record.offset != offset + len(taken):
-            raise RecordsError("their offsets have holes")
-        taken.append(record)
-        size += len(record.value or b"")
-        if len(taken) == OPENED_AT_ONCE or size >= OPENED_BYTES:
-            break
-    return taken
+def _unpack(data: bytes, header: Header, first: int, max_bytes: int = MAX_UNPACKED_BYTES) -> _Unpacked:
+    """The records of a batch from that one on, which is counted from 0. Raises RecordsError. Perhaps in a thread."""
+    unpacked = unpack_records(data, header, 0, max_bytes)
+    return unpacked_records(unpacked, header, first), len(unpacked)
+
+
+def _unpack_at_once(data: bytes, header: Header, first: int) -> _Unpacked | None:
+    """The same; None if that takes long."""
+    if header.size > UNPACKED_AT_ONCE:
+        return None
+    try:
+        return _unpack(data, header, first, UNPACKED_AT_ONCE)
+    except LargeRecordsError:
+        return None

@@ -21,9 +21,9 @@ from gevent import get_hub
 from gstream.agenda import Agenda
 from gstream.batch import Batch
 from gstream.errors import StorageError
-from gstream.storage.chain import Cursor, Piece
+from gstream.storage.chain import Cursor, Piece, do_nothing
 from gstream.storage.failure import failure
-from gstream.storage.recordbatch import Hole
+from gstream.storage.recordbatch import Hole, size_of
 from gstream.storage.threads import Threads, Work
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ __all__ = ["DiskCursor", "Reading", "stored_part"]
 log = logging.getLogger(__name__)
 
 READ_BYTES = 512 * 1024
-"""So much is read at once: a few thousand messages, beside which the way to a thread and back does not count."""
+"""So much is read at once: a few thousand messages, beside which the way to a thread and back does not count.
+
+Of records that become much more when they are unpacked, no more than that either, or else a sixteenth of a batch."""
+
+PIECE_BYTES = 200
+"""What is read takes so much for each batch, beside its bytes."""
 
 IDLE_SECONDS = 1.0
 """What is in memory for a cursor that has not moved for so long makes room for others."""
@@ -43,7 +48,7 @@ IDLE_SECONDS = 1.0
 class DiskCursor(Cursor):
     """A place in a log of which a part is in memory: what was read for this cursor, and the log's newest messages.
 
-    on_read: called when there is more to read than there was. on_missing: told of offsets that are not there.
+    on_missing: told of offsets that are not there.
     """
 
     __slots__ = (
@@ -55,11 +60,11 @@ class DiskCursor(Cursor):
         "not_before",
         "number",
         "on_missing",
-        "on_read",
         "touched",
     )
 
     _chain: StoredLog
+    is_loading: bool
 
     def __init__(self, log: StoredLog, piece: Piece, reading: Reading) -> None:
         super().__init__(log, piece)
@@ -77,8 +82,7 @@ class DiskCursor(Cursor):
         """Until then, of the agenda's clock, that is not tried again."""
         self.touched = False
         """Whether something was read since it was last looked at."""
-        self.on_read: Callable[[], None] = _do_nothing
-        self.on_missing: Callable[[int, int], object] = _do_nothing
+        self.on_missing: Callable[[int, int], object] = do_nothing
 
     def read(self, max_messages: int, max_bytes: int) -> Batch | None:
         """As Cursor's. None, too, while more is being read from the disk; then ``is_loading``."""
@@ -104,10 +108,6 @@ class DiskCursor(Cursor):
         self.error = None
         self.move(Piece(offset, 0, 0, b"", Batch, 0), 0, offset)
         self._reading.free(self)
-
-
-def _do_nothing(*_: object) -> None:
-    pass
 
 
 class Reading:
@@ -191,7 +191,7 @@ class Reading:
         if cursor.number != number:
             return  # it was put elsewhere; what was held for it is counted no more
         batches = [] if work.error is not None else _without_last_holes(stored_part(work.get(), log.end_offset))
-        size = sum([len(batch.data) for batch in batches])
+        size = sum([size_of(batch) + PIECE_BYTES for batch in batches])
         cursor.held_bytes += size - READ_BYTES
         self.used_bytes += size - READ_BYTES
         cursor.is_loading = False

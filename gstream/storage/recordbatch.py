@@ -14,9 +14,10 @@ from gstream.header import BytesLike, Header, placed
 from gstream.record import CONTROL
 from gstream.records import decode_marker, open_batch
 
-__all__ = ["Hole", "RecordBatch", "opened"]
+__all__ = ["Hole", "RecordBatch", "opened", "size_of"]
 
 _NOTHING: Final = b""
+_TIME_BYTES: Final = 16
 
 
 class RecordBatch(Batch):
@@ -65,6 +66,15 @@ class Hole(Batch):
         return Hole(self.offset + first, count, self.partition)
 
 
-def opened(data: BytesLike, header: Header, partition: int) -> CountedBatch | Hole:
-    """The messages of a whole batch of records. Raises RecordsError."""
-    return open_batch(data, partition) or Hole(header.base_offset, header.last_offset_delta + 1, partition)
+def opened(data: BytesLike, header: Header, partition: int, offset: int, max_bytes: int) -> CountedBatch | Hole:
+    """The messages of a whole batch of records from this offset on, or so much of them: see records.open_batch.
+
+    Raises RecordsError.
+    """
+    found = open_batch(data, partition, offset, max_bytes)
+    return found or Hole(header.base_offset, header.last_offset_delta + 1, partition)
+
+
+def size_of(batch: Batch) -> int:
+    """What a batch of messages takes in memory: records may each have a time of their own."""
+    return len(batch.data) + (0 if isinstance(batch.times, int) else _TIME_BYTES * len(batch.times[0]))

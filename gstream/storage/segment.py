@@ -209,6 +209,10 @@ class Segment:
         self.limit = limit  # not before: an index leaves memory only if its segment is sealed, and is in its file then
         self.close()
 
+    def written_ms(self) -> int:
+        """When something was appended last, as far as the system knows, in milliseconds since 1970."""
+        return self._files.written_ms(self.path)
+
     def close(self) -> None:
         """Give back the descriptor."""
         if self._fd is not None:

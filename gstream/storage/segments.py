@@ -25,7 +25,7 @@ from gstream.storage.frame import Frame
 from gstream.storage.frame_records import fetch
 from gstream.storage.index import NEVER
 from gstream.storage.placed import Fetched
-from gstream.storage.recordbatch import Hole, opened
+from gstream.storage.recordbatch import Hole, opened, size_of
 from gstream.storage.segment import Segment
 
 __all__ = ["INDEXES_IN_MEMORY", "SegmentInfo", "Segments"]
@@ -85,13 +85,16 @@ class Segments:
     def last_ms(self, base_offset: int) -> int | None:
         """When the newest message of a segment was published, in milliseconds since 1970; None if it has none.
 
-        Reads the segment's index, if it is not in memory. Raises StorageError; ValueError if there is no such segment.
+        If it has nothing but records that do not say that, when its file was written last. Reads the segment's index, if
+        that is not in memory. Raises StorageError; ValueError if there is no such segment.
         """
         segment = next((each for each in self._segments if each.base_offset == base_offset), None)
         if segment is None:
             raise ValueError(f"no segment begins at {base_offset}")
         with storage_errors(self.path):
             last_ms = segment.load_index(self._report).last_ms
+            if NEVER < last_ms < 0:
+                last_ms = segment.written_ms()
         self._remember(segment)
         return None if last_ms == NEVER else last_ms
 
@@ -105,17 +108,19 @@ class Segments:
         """
         batches: list[Batch] = []
         for frame in self.read_frames(offset, max_bytes):
-            batch = self._opened(frame, offset) if frame.is_records else frame.batch(self.partition, offset)
+            batch = self._opened(frame, offset, max_bytes) if frame.is_records else frame.batch(self.partition, offset)
             batches.append(batch)
-            max_bytes -= len(batch.data)
-            if max_bytes <= 0:  # records may become much larger when they are unpacked
+            max_bytes -= size_of(batch)
+            # Records may become much larger when they are unpacked.
+            if max_bytes <= 0 or batch.offset + batch.count < frame.next_offset:
                 break
         return batches
 
-    def _opened(self, frame: Frame, offset: int) -> Batch:
+    def _opened(self, frame: Frame, offset: int, max_bytes: int) -> Batch:
+        """A frame's records from this offset on, or so much of them."""
         batch: Batch
         try:
-            batch = opened(frame.view, frame.header, self.partition)
+            batch = opened(frame.view, frame.header, self.partition, offset, max_bytes)
         except RecordsError as error:
             where = self._segment_of(frame.offset)
             text = f"records that cannot be read: {error}"

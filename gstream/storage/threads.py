@@ -42,6 +42,11 @@ class Work:
         assert not self._is_done
         self._action = action
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is done."""
+        return self._is_done
+
     def get(self) -> Any:
         """What came of it, when it is done. Raises what that raised."""
         if self.error is not None:
@@ -79,17 +84,24 @@ class Threads:
 
     def __init__(self, count: int = COUNT) -> None:
         self._count = count
-        self._pool = ThreadPool(count)
+        self._pool: ThreadPool | None = None
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._finished: deque[_Finished] = deque()
         self._started = 0
         self._unfinished = 0
-        self._told: Any = get_hub().loop.async_()
+        self._told: Any = None
+
+    def _open(self) -> ThreadPool:
+        """Nothing is there before there is something to do: a server in memory may never have that."""
+        self._told = get_hub().loop.async_()
         self._told.start(self._finish)
+        return ThreadPool(self._count)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> Work:
         """Have this done, in the order of the calls as far as they begin. Does not block."""
         work = Work()
+        if self._pool is None:
+            self._pool = self._open()
         self._unfinished += 1
         if self._started < min(self._unfinished, self._count):
             self._started += 1
@@ -117,6 +129,8 @@ class Threads:
 
     def close(self) -> None:
         """End all threads. Blocks this greenlet until they have done what they do."""
+        if self._pool is None:
+            return
         for _ in range(self._started):
             self._tasks.put(None)
         self._pool.join()

@@ -90,10 +90,10 @@ class RecordsOnDisk(Reading, DiskGround):
 class RecordsInMemory(Reading):
     keeps = False
 
-    def __init__(self, max_bytes=1 << 24, partitions=1, max_attempts=3, is_log=True):
+    def __init__(self, max_bytes=1 << 24, partitions=1, max_attempts=3, is_log=True, pool=None):
         self.now = 1_000_000.5
         self.agenda = Agenda(lambda: self.now)
-        self.disk = Memory(max_bytes, 0, self.agenda.clock, self.agenda)
+        self.disk = Memory(max_bytes, 0, self.agenda.clock, self.agenda, pool=pool)
         self.broker = Broker(self.disk, self.agenda, TopicSettings(partitions, 10.0, max_attempts))
         self.topic = self.broker.topic()
         self.log = self.topic.partitions[0]

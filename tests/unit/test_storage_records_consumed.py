@@ -14,7 +14,8 @@ from gstream.header import unpack_header
 from gstream.record import Record
 from gstream.records import encode_batch
 from gstream.storage.chain_records import MANY_RECORDS
-from gstream.storage.piece import OPENED_AT_ONCE, OPENED_BYTES
+from gstream.storage.piece import OPENED_AT_ONCE, OPENED_BYTES, UNPACKED_AT_ONCE
+from gstream.storage.threads import Threads
 from tests.unit.records_ground import RecordsInMemory, RecordsOnDisk, batch_of, marker
 
 TRANSACTIONAL = {"producer_id": 7, "producer_epoch": 0, "is_transactional": True}
@@ -221,8 +222,15 @@ def test_records_that_become_unreadable_are_passed_over_from_there_on():
     assert ground.disk.held_bytes == 0
 
 
-def test_others_run_while_a_record_is_looked_for_among_many():
-    ground = RecordsInMemory()
+@pytest.fixture
+def pool():
+    pool = Threads(1)
+    yield pool
+    pool.close()
+
+
+def test_others_run_while_a_record_is_looked_for_among_many(pool):
+    ground = RecordsInMemory(pool=pool)
     count = MANY_RECORDS + 1
     ground.append(numbered(count, time_ms=5000, compression=1))
     for look, found in (
@@ -238,8 +246,8 @@ def test_others_run_while_a_record_is_looked_for_among_many():
     assert other.ready()
 
 
-def test_what_is_dropped_while_a_record_is_looked_for_is_in_nobodys_way():
-    ground = RecordsInMemory()
+def test_what_is_dropped_while_a_record_is_looked_for_is_in_nobodys_way(pool):
+    ground = RecordsInMemory(pool=pool)
     for time_ms in (5000, 4000):
         ground.append(numbered(MANY_RECORDS + 1, time_ms=time_ms, step_ms=-1))
     ground.log.delete_before(1)
