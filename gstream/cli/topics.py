@@ -215,9 +215,22 @@ def _confirm(kept: Mapping[str, int]) -> None:
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("there is no terminal to ask on: --yes removes without asking")
     names = ", ".join(f"{name} ({plural(count, 'message')})" for name, count in kept.items())
+    while (answer := _ask(f"Remove {names}? [y/N]: ")) not in {"y", "yes"}:
+        if answer in {"", "n", "no"}:
+            sys.exit(EXIT_NOTHING)
+        click.echo("y or n?", err=True)
+
+
+def _ask(question: str) -> str:
+    """What is typed; the end at Ctrl-C, and at the end of the input.
+
+    Not by input(), which click.confirm uses: it prints the question itself, and does not hear Ctrl-C for a moment then.
+    """
+    click.echo(question, nl=False, err=True)
     try:
-        confirmed = click.confirm(f"Remove {names}?", err=True)
-    except click.Abort:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer:
         sys.exit(EXIT_INTERRUPTED)
-    if not confirmed:
-        sys.exit(EXIT_NOTHING)
+    return answer.strip().lower()

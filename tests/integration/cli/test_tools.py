@@ -53,8 +53,15 @@ def test_topics_are_made_and_removed(queue: Any) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "code", "left"),
-    [(b"y\n", 0, []), (b"n\n", 1, ["a", "b"]), (b"\n", 1, ["a", "b"]), (b"\x03", 130, ["a", "b"])],
-    ids=["y", "n", "Enter", "Ctrl-C"],
+    [
+        (b"y\n", 0, []),
+        (b"what?\nYes\n", 0, []),
+        (b"n\n", 1, ["a", "b"]),
+        (b"\n", 1, ["a", "b"]),
+        (b"\x03", 130, ["a", "b"]),
+        (b"\x04", 130, ["a", "b"]),
+    ],
+    ids=["y", "what-Yes", "n", "Enter", "Ctrl-C", "Ctrl-D"],
 )
 def test_it_asks_before_it_removes(queue: Any, on_terminal: Any, typed: bytes, code: int, left: list[str]) -> None:
     queue.put(*[b"x"] * 1234, topic="a")

@@ -111,7 +111,6 @@ def test_a_group_is_told_of_an_error(gstream_kafka: KafkaTopic, consumer: Consum
         ("Fetch", "LEADER_NOT_AVAILABLE"),
         ("FindCoordinator", "COORDINATOR_NOT_AVAILABLE"),
         ("ListOffsets", "LEADER_NOT_AVAILABLE"),
-        ("Metadata", "LEADER_NOT_AVAILABLE"),
         ("OffsetFetch", "COORDINATOR_LOAD_IN_PROGRESS"),
         ("SyncGroup", "NOT_COORDINATOR"),
     ],
