@@ -114,7 +114,7 @@ class Backlog:
         return any(share.is_loading or share.error is not None for share in self._shares)
 
     def load(self) -> None:
-        """Return when more was read from the disk, or unpacked. Blocks this greenlet. Raises DiskError when it cannot be read."""
+        """Return when more was read, or unpacked. Blocks this greenlet. Raises DiskError when it cannot be read."""
         if any(share.is_loading for share in self._shares):
             self._loads.wait()
         for share in self._shares:

@@ -123,7 +123,7 @@ def _end(data: bytes | bytearray, start: int) -> int:
 
 
 def _pack_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
-    parts: list[bytes] = []  # put together at once: there may be 10,000
+    parts: list[bytes] = []  # put together at once: there may be thousands
     for each, value in headers:
         name = each.encode()
         parts += (_HEADER_SIZES.pack(len(name), len(value)), name, value)

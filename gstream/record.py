@@ -51,7 +51,7 @@ SMALLEST_BYTES: Final = 7
 """Of a record: it has seven numbers."""
 
 _MAGIC: Final = 2
-_MAX_HEADERS: Final = 10_000
+_MAX_HEADERS: Final = 5_000
 """Of a record. An empty one has two bytes, and takes thirty times as many when it was read, and a microsecond."""
 _MAX_SHIFT: Final = 63
 _TIMES: Final = 1 << 63

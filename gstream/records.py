@@ -109,9 +109,7 @@ def encode_messages(batch: Batch) -> bytes:
     return _batch(data, batch.offset, batch.count - 1, batch.count, times)
 
 
-def open_batch(
-    data: BytesLike, partition: int, offset: int = 0, max_bytes: int = _NO_LIMIT
-) -> CountedBatch | None:
+def open_batch(data: BytesLike, partition: int, offset: int = 0, max_bytes: int = _NO_LIMIT) -> CountedBatch | None:
     """A whole batch of records as messages; None if it is no batch of messages, but tells a transaction's end.
 
     offset: the messages before this one are left out, as are those behind ``max_bytes``; but there is always one, and
@@ -143,25 +141,25 @@ def pack_records(
     At most so many of them, and about so many bytes, but always one; many headers count for more than they have. What
     is missing of a record is empty. Raises RecordsError.
     """
-    packed = bytearray()
+    packed: list[bytes] = []
+    size = 0
     offsets, times = array("q"), array("q")
     last_ms = None
-    count = 0
     for at, time_ms, key, value, headers in records:
-        if at != offset + count:
+        if at != offset + len(packed):
             raise RecordsError("their offsets have holes")
-        count += 1
-        packed += pack_counted(value or b"", key, [(_cut(name), content or b"") for name, content in headers])
+        packed.append(pack_counted(value or b"", key, [(_cut(name), content or b"") for name, content in headers]))
+        size += len(packed[-1])
         if time_ms != last_ms:
             offsets.append(at)
             times.append(time_ms)
             last_ms = time_ms
         if headers:
             max_bytes -= _HEADER_COST * len(headers)
-        if count == max_count or len(packed) >= max_bytes:
+        if len(packed) == max_count or size >= max_bytes:
             break
     found: Times = times[0] if len(times) == 1 else (offsets, times)
-    return CountedBatch(offset, count, bytes(packed), found, partition)
+    return CountedBatch(offset, len(packed), b"".join(packed), found, partition)
 
 
 def encode_marker(producer_id: int, producer_epoch: int, *, commits: bool, time_ms: int, offset: int = 0) -> bytes:

@@ -85,8 +85,8 @@ class Segments:
     def last_ms(self, base_offset: int) -> int | None:
         """When the newest message of a segment was published, in milliseconds since 1970; None if it has none.
 
-        If it has nothing but records that do not say that, when its file was written last. Reads the segment's index, if
-        that is not in memory. Raises StorageError; ValueError if there is no such segment.
+        If all that it has are records that do not say that, when its file was written last. Reads the segment's index,
+        if that is not in memory. Raises StorageError; ValueError if there is no such segment.
         """
         segment = next((each for each in self._segments if each.base_offset == base_offset), None)
         if segment is None:

@@ -9,10 +9,12 @@ import gevent
 import pytest
 
 from gstream.errors import DiskError
+from gstream.header import unpack_header
 from gstream.mailbox import Mailbox
 from gstream.seeking import seek
 from gstream.storage.reading import IDLE_SECONDS, READ_BYTES, stored_part
 from tests.unit.disk_ground import NEVER, disk_grounds, until
+from tests.unit.records_ground import batch_of
 
 SMALL = 1 << 20
 """An engine of so many bytes has 128 KiB for its newest messages, and as much for what is read."""
@@ -122,6 +124,40 @@ def test_who_does_not_read_makes_room_for_who_waits(make):
             ground.sleep(IDLE_SECONDS)
             gevent.sleep(0.001)
         assert waiting.get().bodies() == bodies[1:2], "and goes on where it was"
+
+
+def test_records_that_become_much_more_are_read_in_parts(make):
+    ground = make()
+    ground.topic.make_log()
+    count, size = 8000, 1000
+    values = [(b"%d:" % number).ljust(size, b"x") for number in range(count)]
+    data = batch_of(*values, compression=1)
+    assert len(data) < READ_BYTES < count * size // 15
+    ground.topic.append_records(0, data, unpack_header(data)).commit.wait()
+    ground.publish(b"behind")
+    parts = []
+    reading = ground.disk.reading
+    while batch := ground.take(most=100):
+        ground.topic.group().done(batch)
+        parts += batch.bodies()
+        assert reading.used_bytes <= 2 * (READ_BYTES + 2 * size) + 16 * count // 15
+    assert parts == [*values, b"behind"]
+    assert reading.used_bytes == 0
+    opened = [len(batch.data) for batch in ground.log.files.read(count - 10, READ_BYTES)]
+    assert opened[0] < 10 * (size + 20), "it begins where it is asked for"
+    (part,) = ground.log.files.read(3, 1)
+    assert (part.offset, part.bodies()[0]) == (3, values[3])
+    assert part.count == count // 16 + 1, "a sixteenth: the batch is unpacked each time"
+
+
+def test_what_is_read_counts_with_its_times(make):
+    ground = make()
+    ground.topic.make_log()
+    data = batch_of(*[b""] * 1000)
+    ground.topic.append_records(0, data, unpack_header(data)).commit.wait()
+    ground.publish(b"behind")
+    ground.take(most=1)
+    assert ground.disk.reading.used_bytes > 1000 * (10 + 16)
 
 
 # --- damage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from itertools import product
+from random import Random
 
 import gevent
 import pytest
@@ -13,8 +14,8 @@ from gstream.counted import CountedBatch, pack_counted
 from gstream.header import unpack_header
 from gstream.record import Record
 from gstream.records import encode_batch
-from gstream.storage.chain_records import MANY_RECORDS
-from gstream.storage.piece import OPENED_AT_ONCE, OPENED_BYTES, UNPACKED_AT_ONCE
+from gstream.storage.chain_records import MANY_RECORDS, PIECES_AT_ONCE
+from gstream.storage.piece import OPENED_AT_ONCE, OPENED_BYTES, UNPACKED_AT_ONCE, Piece
 from gstream.storage.threads import Threads
 from tests.unit.records_ground import RecordsInMemory, RecordsOnDisk, batch_of, marker
 
@@ -39,6 +40,13 @@ def make(request, tmp_path):
 @pytest.fixture
 def ground(make):
     return make()
+
+
+@pytest.fixture
+def pool():
+    pool = Threads(1)
+    yield pool
+    pool.close()
 
 
 def numbered(count, **fields):
@@ -222,11 +230,229 @@ def test_records_that_become_unreadable_are_passed_over_from_there_on():
     assert ground.disk.held_bytes == 0
 
 
-@pytest.fixture
-def pool():
-    pool = Threads(1)
-    yield pool
-    pool.close()
+def with_headers(count, headers):
+    """A batch of so many numbers, each with so many empty headers."""
+    records = [Record(at, 1000, None, b"%d" % at, (("", b""),) * headers) for at in range(count)]
+    return encode_batch(records, compression=1)
+
+
+def test_many_headers_are_opened_a_few_at_a_time():
+    ground = RecordsInMemory()
+    ground.append(with_headers(10, 500))
+    first = ground.take()
+    assert first.count == 2, "a header takes as long as many bytes"
+    assert first.bodies() + ground.take_all() == numbers(0, 10)
+
+
+def test_large_keys_are_opened_a_few_at_a_time():
+    ground = RecordsInMemory()
+    ground.append(encode_batch([Record(at, 1000, b"k" * OPENED_BYTES, b"") for at in range(3)]))
+    assert [ground.take().count for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("headers", [5_000, 5_001])
+def test_more_headers_than_anybody_has_are_for_kafkas_clients_alone(ground, headers):
+    data = with_headers(1, headers)
+    ground.append(data)
+    ground.publish(b"behind")
+    assert ground.take_all() == ([b"0"] if headers <= 5_000 else []) + [b"behind"]
+    assert ground.fetch(0, 1) == data
+
+
+# --- batches that become large when they are unpacked
+
+SIZE = 1000
+COUNT = UNPACKED_AT_ONCE // SIZE + 10
+
+
+def large(*, compression=1, end=b"x"):
+    """A batch that is unpacked in a thread."""
+    return batch_of(*[(b"%d " % number).ljust(SIZE, end) for number in range(COUNT)], compression=compression)
+
+
+def told(batches):
+    """The numbers that messages begin with."""
+    return [int(body.split()[0]) for batch in batches for body in batch.bodies()]
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2, 3, 4])
+def test_others_run_while_a_large_batch_is_unpacked(pool, compression):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    ground.append(large(compression=compression))
+    ground.publish(b"behind")
+    assert (group.take(9, 1 << 20), group.is_unready) == (None, True)
+    assert (group.take(9, 1 << 20), group.is_unready) == (None, True), "and it is unpacked once"
+    group.load()
+    assert not group.is_unready
+    batches = []
+    while batch := group.take(100, 1 << 20):
+        batches.append(batch)
+    assert batches.pop().bodies() == [b"behind"]
+    assert told(batches) == list(range(COUNT))
+    assert ground.disk.held_bytes == 0
+
+
+def test_a_small_batch_that_becomes_large_goes_to_the_thread(pool):
+    ground = RecordsInMemory(pool=pool)
+    ground.append(data := large())
+    assert len(data) < UNPACKED_AT_ONCE // 10
+    ground.take(most=1)
+    assert ground.disk.held_bytes > UNPACKED_AT_ONCE
+    ground.append(batch_of(b"a", compression=1))
+    ground.topic.group("late").seek(lambda _log: COUNT)
+    assert ground.topic.group("late").take(9, 99).bodies() == [b"a"], "no thread is asked for what is small"
+
+
+def test_who_waits_is_handed_what_was_unpacked(pool):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    handed = []
+
+    class Box:
+        leases = False
+        put = handed.append
+
+    group.waiting[Box()] = 1
+    ground.append(large())
+    assert handed == []
+    group.load()
+    assert told(handed) == [0]
+
+
+def test_looking_waits_for_what_is_unpacked(pool):
+    ground = RecordsInMemory(pool=pool)
+    ground.append(large())
+    ground.publish(b"9999 behind")
+    other = gevent.spawn(lambda: None)
+    assert told(ground.topic.peek("nobody", 1 << 20)) == [*range(COUNT), 9999]
+    assert other.ready()
+    assert ground.disk.held_bytes == 0
+    group = ground.topic.group()
+    group.seek(lambda _log: COUNT - 2)
+    assert told(group.peek(9, 1 << 20)) == [COUNT - 2, COUNT - 1, 9999]
+
+
+def test_a_group_that_goes_elsewhere_does_not_wait(pool):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    ground.append(large())
+    ground.publish(b"behind")
+    assert group.take(9, 1 << 20) is None
+    waiting = gevent.spawn(group.load)
+    gevent.sleep(0)
+    group.seek(lambda _log: COUNT)
+    assert (group.is_unready, ground.take().bodies()) == (False, [b"behind"])
+    waiting.join()
+    assert ground.disk.held_bytes == 0
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_what_goes_while_it_is_unpacked_is_in_nobodys_way(pool, looks):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    ground.append(large())
+    ground.publish(b"9999 behind")
+    found = []
+    waiting = gevent.spawn(lambda: found.extend(ground.topic.peek("nobody", 1 << 20)) if looks else group.load())
+    assert group.take(9, 1 << 20) is None
+    gevent.sleep(0)
+    ground.log.delete_before(COUNT)
+    assert told([ground.take()]) == [9999]
+    waiting.join()
+    assert not looks or told(found)[-1] == 9999 or len(told(found)) < COUNT
+    assert ground.disk.held_bytes == 0
+    assert ground.disk.stored_bytes == ground.log.kept_bytes
+
+
+def test_a_group_that_is_removed_while_its_records_are_unpacked(pool):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    ground.append(large())
+    assert group.take(9, 1 << 20) is None
+    ground.topic.forget_group("default")
+    other = ground.topic.group("other")
+    assert other.take(9, 1 << 20) is None
+    other.load()
+    assert told([other.take(1, 1)]) == [0]
+    assert ground.disk.held_bytes > 0
+    ground.topic.forget_group("other")
+    assert ground.disk.held_bytes == 0
+
+
+def test_records_that_cannot_be_unpacked_are_passed_over_after_all(pool):
+    ground = RecordsInMemory(pool=pool)
+    data = bytearray(large())
+    del data[-8:]
+    data[8:12] = (len(data) - 12).to_bytes(4, "big")
+    ground.append(bytes(data))
+    ground.publish(b"behind")
+    assert ground.take_all() == [b"behind"]
+
+
+def test_what_a_thread_cannot_unpack_for_want_of_a_library_waits(pool, monkeypatch):
+    ground = RecordsInMemory(pool=pool)
+    group = ground.topic.group()
+    values = [random_bytes(at) for at in range(COUNT)]
+    with monkeypatch.context() as context:
+        data = batch_of(*values, compression=2)
+        assert len(data) > UNPACKED_AT_ONCE
+        context.setitem(sys.modules, "cramjam", None)
+        ground.append(data)
+        assert ground.take() is None
+        assert (group.is_unready, group.backlog) == (False, COUNT)
+    assert ground.take_all() == values
+
+
+def random_bytes(seed):
+    return Random(seed).randbytes(SIZE)
+
+
+# --- looking for a record
+
+
+def test_the_newest_record_is_looked_for_from_the_end(monkeypatch):
+    ground = RecordsInMemory()
+    for number in range(20):
+        ground.append(batch_of(b"a", b"b", time_ms=5000 + number))
+    looked = []
+    newest_ms = Piece.newest_ms
+    monkeypatch.setattr(Piece, "newest_ms", property(lambda each: looked.append(each.offset) or newest_ms.fget(each)))
+    assert ground.log.newest_record() == (39, 5020)
+    assert looked == [38]
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        ([1, 3, 2], (1, 3)),
+        ([3, 3, 3], (0, 3)),
+        ([3, 1, 3], (0, 3)),
+        ([-1, -1], (0, -1)),
+        ([3, None], (1, None)),
+        ([], None),
+    ],
+)
+def test_the_newest_record_is_the_first_of_those(ground, times, found):
+    for time_ms in times:
+        if time_ms is None:
+            ground.publish(b"line")
+        else:
+            ground.append(batch_of(b"a", time_ms=time_ms))
+    if found is not None and found[1] is None:
+        found = (found[0], int(ground.disk.clock() * 1000))
+    assert ground.log.newest_record() == found
+
+
+def test_others_run_while_the_newest_of_many_batches_is_looked_for():
+    ground = RecordsInMemory()
+    data = batch_of(b"a")
+    for _ in range(PIECES_AT_ONCE + 1):
+        ground.append(data)
+    gone = gevent.spawn(ground.log.delete_before, 10)
+    assert ground.log.newest_record() in {None, (10, 1000)}
+    assert gone.ready(), "others had their turn"
+    assert ground.log.newest_record() == (10, 1000)
 
 
 def test_others_run_while_a_record_is_looked_for_among_many(pool):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import gevent
 import pytest
 
 from gstream.errors import DiskError, DiskFullError, StorageError
+from gstream.header import unpack_header
 from gstream.mailbox import Mailbox
 from gstream.storage.disk import SMALLEST_SEGMENT_BYTES
 from gstream.storage.retention import LOOK_SECONDS, PER_LIMIT
 from tests.unit.disk_ground import NEVER, disk_grounds, until
+from tests.unit.records_ground import batch_of
 
 SEGMENT_BYTES = 2000
 
@@ -482,3 +485,33 @@ def test_the_engine_looks_by_itself(make):
     ground.disk._retention.start()
     until(lambda: ground.segment_count() == 1)
     assert LOOK_SECONDS < 5
+
+
+# --- records that do not say when they were published
+
+
+@pytest.mark.parametrize("others_ms", [None, 5000])
+def test_records_without_a_time_are_as_old_as_their_file(tmp_path, others_ms):
+    with disk_grounds(tmp_path, sync_seconds=NEVER, segment_bytes=SEGMENT_BYTES, limit_seconds=100.0) as make:
+        ground = make()
+        ground.topic.make_log()
+        for number in range(20):
+            time_ms = -1 if others_ms is None or number % 5 else others_ms
+            data = batch_of(b"x" * 200, time_ms=time_ms)
+            ground.topic.append_records(0, data, unpack_header(data)).commit.wait()
+        assert ground.segment_count() > 2
+
+        def written(seconds):
+            directory = f"{ground.path}/topics/default/0"
+            for name in os.listdir(directory):
+                os.utime(f"{directory}/{name}", (seconds, seconds))
+
+        written(ground.disk.clock() - 99)
+        look(ground)
+        if others_ms is not None:  # one that tells its time tells it of its segment
+            assert ground.log.oldest_offset > 0
+            return
+        assert ground.log.oldest_offset == 0
+        ground.sleep(2)
+        look(ground)
+        assert ground.log.oldest_offset == ground.log.end_offset
