@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 TURN_SECONDS = 0.005
 
-PAUSE_SECONDS = 1e-6
-"""Not 0: gevent looks for input only after some fifty of those."""
+PAUSE_SECONDS = 0.001
+"""Not 0: gevent looks for input only after some fifty of those. libuv's timers know no less, and gevent warns of it."""
 
 ROWS_AT_ONCE = 20
 """So many are encoded before it is looked whether others should get a turn."""
