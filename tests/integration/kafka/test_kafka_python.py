@@ -37,7 +37,8 @@ def take(consumer: KafkaConsumer, count: int) -> list[int]:
     found: list[int] = []
 
     def poll() -> bool:
-        polled = consumer.poll(100, max_records=count - len(found))
+        # Not shorter: kafka-python may lose the assignment of a group that it asked for in one poll in the next one.
+        polled = consumer.poll(5000, max_records=count - len(found))
         found.extend(message.offset for messages in polled.values() for message in messages)
         return len(found) == count
 
