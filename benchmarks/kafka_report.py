@@ -17,9 +17,9 @@ Figures = dict[str, dict[str, list[float]]]
 """By broker and by figure, one value a round."""
 
 DRAWN = (
-    ("produce-100 /s", "produce, 100 B: messages a second"),
-    ("consume-100 /s", "consume, 100 B: messages a second"),
-    ("pipelined /s", "one-message requests a second"),
+    ("produce-100 /s", "produce, 100 B"),
+    ("consume-100 /s", "consume, 100 B"),
+    ("pipelined /s", "one message a request"),
 )
 COLOURS = {"gstream disk": "#0b7a75", "gstream memory": "#5fb3ae", "tansu": "#5f6b7a", "noida-db": "#9aa4b0"}
 
@@ -65,7 +65,7 @@ def write(directory: Path, machine: dict[str, str], rounds: int, results: Figure
         lines.append(f"| {title} | {' | '.join(cell(figures.get(title, [])) for figures in results.values())} |")
     (directory / "benchmarks-kafka.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(DRAWN), 2.4, "One Kafka client, two cores")
+        figure, panels = _panels(len(DRAWN), 2.4, "One Kafka client, two cores: messages a second")
         for at, (axes, (title, words)) in enumerate(zip(panels, DRAWN, strict=True)):
             _draw(axes, words, {name: figures[title] for name, figures in results.items() if figures.get(title)})
             if at:
