@@ -28,8 +28,11 @@ Tests that are monkey-patched need gevent's default loop: with libuv, two loops 
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -103,6 +106,7 @@ def gstream_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     if given is not None:
         yield given
         return
+    _import(pytestconfig, "gstream.service")
     with _serve(SETTINGS) as running:
         yield Server(running.host, running.port)
 
@@ -126,11 +130,12 @@ def gstream(request: pytest.FixtureRequest, gstream_server: Server) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def gstream_kafka_server() -> Iterator[RunningServer]:
+def gstream_kafka_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """A gstream server for Kafka's clients, for the whole run: ``gstream_kafka_server.bootstrap_servers``.
 
     It listens on free ports, keeps messages in memory, makes topics by itself, and lets a group begin without delay.
     """
+    _import(pytestconfig, "gstream.service", "gstream.kafka.server", "gstream.kafka_testing")
     with _serve({**SETTINGS, "kafka": True, "kafka_port": 0}) as server:
         yield server
 
@@ -187,6 +192,27 @@ def _consume_all(client: Client, topic: str) -> None:
     for group in re.findall(r"^group\.(.+)\.backlog$", "\n".join(facts), re.MULTILINE):
         client.use(topic, group)
         client.seek("$")
+
+
+def _import(config: pytest.Config, *modules: str) -> None:
+    """Import what the fixtures need, and only those who use them pay for; without pytest's rewriting.
+
+    It does that with the whole package of a plugin, for the sake of its asserts, which here takes longer (0.2 s) than
+    the import itself. And what kafka-python warns of when it is imported is not the affair of anybody's tests.
+    """
+    hook = config.pluginmanager.rewrite_hook
+    finders: list[Any] = sys.meta_path
+    at = finders.index(hook) if hook in finders else None
+    if at is not None:
+        del finders[at]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for module in modules:
+                importlib.import_module(module)
+    finally:
+        if at is not None:
+            finders.insert(at, hook)
 
 
 class RunningServer:
