@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from kafka.protocol.admin import DescribeGroupsRequest, DescribeGroupsResponse
 from kafka.protocol.consumer import JoinGroupRequest, JoinGroupResponse
 
+from gstream.kafka.codes import Code
 from gstream.testing import ServerThread, wait_until
 from tests.integration.kafka.clients import Record, confluent_produce, kcat
 from tests.integration.kafka.conftest import Raw
@@ -204,14 +205,6 @@ def test_groups_do_not_disturb_each_other(server: ServerThread, start_confluent:
     settle(lambda: first.partitions == second.partitions == ALL, first, second)
 
 
-def test_who_waits_for_others_is_told_that_the_server_stops(start_server: Callable[..., ServerThread]) -> None:
-    with ServerThread(kafka=True, partitions=PARTITIONS, kafka_group_delay_seconds=1000.0) as server:
-        fill(server)
-        consumer = ConfluentConsumer(server.bootstrap, "workers", "orders", **{"session.timeout.ms": 30_000})
-        settle(lambda: states(server) == ("PreparingRebalance", 1), consumer, what="it waits for others")
-    consumer.close()
-
-
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
 def test_kcat_consumes_in_a_group(server: ServerThread) -> None:
     fill(server)
@@ -230,6 +223,18 @@ def join_raw(raw: Raw, version: int = 3, id: str = "", session_ms: int = 60_000)
         protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"")],
     )
     raw.send_request(request, version)
+
+
+def test_who_waits_for_others_is_told_that_the_server_stops(
+    start_server: Callable[..., ServerThread], connect: Callable[..., Raw]
+) -> None:
+    server = start_server(kafka_group_delay_seconds=1000.0)
+    waiting = connect(server)
+    join_raw(waiting)
+    wait_until(lambda: states(server) == ("PreparingRebalance", 1), "it waits for others")
+    server.stop()
+    told = JoinGroupResponse.decode(waiting.read_frame(), version=3, header=True)
+    assert told.error_code == Code.COORDINATOR_NOT_AVAILABLE, "it looks for another coordinator, and comes again"
 
 
 @pytest.mark.parametrize("engine", ["memory"], indirect=True)
