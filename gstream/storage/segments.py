@@ -21,7 +21,7 @@ from gstream.storage.batches import find_in_batch, newest_in_batch
 from gstream.storage.converted import Converted
 from gstream.storage.files import storage_errors
 from gstream.storage.finding import Finding, Kind, Report
-from gstream.storage.frame import Frame
+from gstream.storage.frame import RECORDS, Frame
 from gstream.storage.frame_records import fetch
 from gstream.storage.index import NEVER
 from gstream.storage.placed import Fetched
@@ -108,7 +108,14 @@ class Segments:
         """
         batches: list[Batch] = []
         for frame in self.read_frames(offset, max_bytes):
-            batch = self._opened(frame, offset, max_bytes) if frame.is_records else frame.batch(self.partition, offset)
+            if frame.header.magic != RECORDS:  # nothing else is done for each frame: there may be thousands
+                batch = frame.batch(self.partition, offset)
+                batches.append(batch)
+                max_bytes -= len(batch.data)
+                continue
+            if batches and max_bytes <= 0:
+                break
+            batch = self._opened(frame, offset, max_bytes)
             batches.append(batch)
             max_bytes -= size_of(batch)
             # Records may become much larger when they are unpacked.
