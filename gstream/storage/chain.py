@@ -133,8 +133,10 @@ class Chain:
 
     def _note_first(self) -> None:
         first = self._pieces[self._first]
-        grows = first is self._last and type(first.data) is bytearray
-        self.first_end = NEVER if grows else first.place + first.size
+        if first.following is not None:
+            self.first_end = first.following.place
+        else:
+            self.first_end = NEVER if type(first.data) is bytearray else first.place + first.size
 
     # --- reading
 

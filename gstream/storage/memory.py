@@ -386,6 +386,7 @@ class MemoryLog(Chain):
 
     def _drop_first(self) -> None:
         dropped = self.drop_first()
-        self.budget.stored_bytes -= dropped.size
+        assert dropped.following is not None
+        self.budget.stored_bytes -= dropped.following.place - dropped.place
         dropped.data = b""  # a cursor may rest at its end
         self.producers.drop_before(self.first_offset)
